@@ -1,7 +1,7 @@
 """The outer line of a face: the jaw's landmarks and an arc over the forehead.
 
-The 68 landmarks end at the brows; a face does not. The forehead is added by the rule of facial thirds: from the brows to
-the hairline is about as far as from the brows to the base of the nose.
+The 68 landmarks end at the brows; a face does not. The forehead is added by the rule of facial thirds, which makes the
+hairline about as far from the brows as the base of the nose; we stop short of it, because hair must stay the plate's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 Points = NDArray[np.float64]
 
+HAIRLINE = 0.6
+"""Height of `forehead=1` over the brow landmarks, in distances from the brows to the base of the nose.
+
+The brow landmarks lie on the upper edge of the brows, and hairlines vary: rendered heads have it at 0.5, the rule of
+thirds at about 0.85.
+"""
 _STEPS = 4  # points of the arc per control point
 
 
@@ -32,20 +38,24 @@ def face_outline(landmarks: ArrayLike, forehead: float = 0.6) -> Points:
 def _forehead_arc(points: Points, forehead: float) -> Points:
     """From jaw end 0 to jaw end 16 over the brows, each brow point lifted by its share of the forehead's height."""
     up, third = _up_and_third(points)
-    brows = points[17:27]
-    ends = points[[0, 16]]
+    brows, ends = points[17:27], points[[0, 16]]
     across = ends[1] - ends[0]
-    share = np.clip((brows - ends[0]) @ across / (across @ across), 0.0, 1.0)
-    dome = np.sqrt(1.0 - (2.0 * share - 1.0) ** 2)  # a half ellipse over the two ends of the jaw
-    lifted = brows + (forehead * third * dome)[:, None] * up
-    return _smooth_line(np.concatenate([ends[:1], lifted, ends[1:]]))
+    share = (brows - ends[0]) @ across / (across @ across)
+    # On a turned head the far brow can reach past the end of the jaw.
+    low, high = min(0.0, share.min() - 0.02), max(1.0, share.max() + 0.02)
+    dome = np.sqrt(1.0 - (2.0 * (share - low) / (high - low) - 1.0) ** 2)
+    # The higher the arc, the less it shows the two bumps of the brows.
+    height = (brows - ends[0]) @ up
+    arch = np.polynomial.Polynomial.fit(share, height, 2)(share)
+    rise = min(1.0, 2.0 * forehead) * (arch - height) + forehead * HAIRLINE * third * dome
+    return _smooth_line(np.concatenate([ends[:1], brows + rise[:, None] * up, ends[1:]]))
 
 
 def _up_and_third(points: Points) -> tuple[Points, float]:
     """The face's unit up direction on screen, and the height of one facial third along it.
 
-    Up is from the chin to the bridge of the nose: both lie about equally deep in the head, so yaw does not tilt the line
-    as it would with the tip of the nose.
+    Up is from the chin to the bridge of the nose: both lie about equally deep in the head, so yaw does not tilt the
+    line as it would with the tip of the nose.
     """
     up = points[27] - points[8]
     up = up / max(float(np.hypot(*up)), 1e-9)
