@@ -1,0 +1,67 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bodydouble.errors import OutputError
+
+NEARLY_FULL_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; it takes the real name only if the block ends well.
+
+    The folder is made when missing, the temporary removed after any failure, interrupts included.
+    Errors: OutputError naming the path and the reason.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({_reason(error, path.parent)}).") from error
+    except OutputError as error:
+        if _disk_is_full(path.parent):
+            raise OutputError(f"{path}: cannot be written, the disk is full. Free some space and run it again.") from error
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A private folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bodydouble-") as folder:
+        yield Path(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError, folder: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk or your quota is full"
+    return error.strerror or str(error)
+
+
+def _disk_is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < NEARLY_FULL_BYTES
+    except OSError:
+        return False
