@@ -80,8 +80,8 @@ class FaceFinder:
         """Faces in the picture, best score first.
 
         The picture is shrunk until its longer side is at most `size` (None: not at all), then doubled `upsample` times:
-        the smallest face found is about 80 / 2^upsample pixels there. `threshold` is added to the detector's own; below 0
-        it finds more faces and more false ones.
+        the smallest face found is about 80 / 2^upsample pixels there. `threshold` is added to the detector's own;
+        below 0 it finds more faces and more false ones.
         """
         image = _checked(image_u8)
         height, width = image.shape[:2]
@@ -130,73 +130,6 @@ class FaceFinder:
         parts = [dlib.point(round(x), round(y)) for x, y in chip.to_chip(points)]
         shape = dlib.full_object_detection(_rectangle(chip.box), dlib.points(parts))
         return np.asarray(self._resnet.compute_face_descriptor(chip.image, shape), np.float32)
-
-    def _predictor(self) -> Any:
-        return dlib.shape_predictor(str(find_model(LANDMARK_MODEL, self._models)))
-
-    @cached_property
-    def _resnet(self) -> Any:
-        return dlib.face_recognition_model_v1(str(find_model(EMBEDDING_MODEL, self._models)))
-
-    def detect(
-        self, image_u8: NDArray[np.uint8], upsample: int = 1, size: int | None = None, threshold: float = 0.0
-    ) -> list[Detection]:
-        """Faces in the picture, best score first.
-
-        The picture is shrunk until its longer side is at most `size` (None: not at all), then doubled `upsample` times:
-        the smallest face found is about 80 / 2^upsample pixels there. `threshold` is added to the detector's own; below 0
-        it finds more faces and more false ones.
-        """
-        image = _checked(image_u8)
-        height, width = image.shape[:2]
-        if size is not None and max(height, width) > size:
-            scale = size / max(height, width)
-            image = shrink(image, max(1, round(height * scale)), max(1, round(width * scale)))
-        per_x, per_y = width / image.shape[1], height / image.shape[0]
-        boxes, scores, _ = self._detector.run(np.ascontiguousarray(image), upsample, threshold)
-        found = [
-            Detection(
-                _scaled_box(np.array([b.left(), b.top(), b.right(), b.bottom()], np.float64), per_x, per_y), score
-            )
-            for b, score in zip(boxes, scores, strict=True)
-        ]
-        return sorted(found, key=lambda d: -d.score)
-
-    def stabilised_landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> Landmarks:
-        """Mean of nine predictions: on the box, and on the box shifted by `beta` of its width in eight directions.
-
-        Naruniec et al., *High-Resolution Neural Face Swapping for Visual Effects*, EGSR 2020, section 3.1.
-        """
-        chip = cut_chip(_checked(image_u8), box_px)
-        left, top, right, bottom = chip.box
-        step = beta * (right - left)
-        shapes = np.stack(
-            [
-                self._predict(chip.image, np.array([left + dx, top + dy, right + dx, bottom + dy]))
-                for dx, dy in [(0.0, 0.0), *((step * dx, step * dy) for dx, dy in _EIGHT_DIRECTIONS)]
-            ]
-        )  # 9, 68, 2
-        mean = shapes.mean(axis=0)
-        spread = float(np.sqrt(((shapes - mean) ** 2).sum(axis=2).mean()))
-        return Landmarks(chip.to_image(mean), spread / chip.scale)
-
-    def landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> NDArray[np.float64]:
-        """(68, 2) stabilised sub-pixel landmarks; `stabilised_landmarks` says how sure they are."""
-        return self.stabilised_landmarks(image_u8, box_px, beta).points_px
-
-    def embedding(self, image_u8: NDArray[np.uint8], landmarks_px: ArrayLike) -> NDArray[np.float32]:
-        """(128,) identity of a face; faces of one person lie nearer than about 0.6 in Euclidean distance."""
-        image = np.ascontiguousarray(_checked(image_u8))
-        points = np.asarray(landmarks_px, np.float64)
-        if points.shape != (68, 2):
-            raise ValueError(f"need (68, 2) landmarks, got {points.shape}")
-        left, top = points.min(axis=0)
-        right, bottom = points.max(axis=0)
-        shape = dlib.full_object_detection(
-            dlib.rectangle(round(left), round(top), round(right), round(bottom)),
-            dlib.points([dlib.point(round(x), round(y)) for x, y in points]),
-        )
-        return np.asarray(self._resnet.compute_face_descriptor(image, shape), np.float32)
 
     def _predict(self, image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.float64]:
         shape = self._predictor(image, _rectangle(box))
