@@ -1,0 +1,174 @@
+"""Resampling by a similarity: plate to crop and crop to plate, exact below a hundredth of a pixel at 8K.
+
+Convention: matrices are 3×3, column vectors, destination first, in *pixel-centre* coordinates: (0, 0) is the centre of
+the first pixel of the tensor. Neither ``torch.nn.functional.grid_sample`` (float32 coordinates, cubic with A = -0.75,
+which rings and does not reproduce a ramp) nor ``interpolate`` (no rotation) can do this.
+
+Method: where the map minifies, the source is first low-passed by the cubic kernel stretched to the destination's pixel
+pitch, on the source's own grid. The filter is the same at every pixel and goes to the identity as the scale goes to 1,
+so a slow push-in never changes sharpness in steps. Then four by four taps of Keys' cubic (a = -1/2) are gathered.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Padding = Literal["edge", "zero"]
+
+_MARGIN = 3  # source pixels beyond the image that four taps of the cubic can still see, and one
+
+
+def warp(
+    image: torch.Tensor,
+    destination_from_source: torch.Tensor | npt.NDArray[np.float64],
+    size: tuple[int, int],
+    padding: Padding = "edge",
+) -> torch.Tensor:
+    """Resample `image` through a similarity; each batch item is computed as if it were alone.
+
+    Only the source region that the destination sees is read, so a 4K plate costs what its face costs.
+
+    Args:
+        image: N×C×H×W float32, finite, any range and colour space (linear in the values).
+        destination_from_source: (3, 3) for all items or (N, 3, 3); float64, pixel-centre coordinates. A similarity;
+            another affine map is sampled at the right places but low-passed by its mean scale.
+        size: (height, width) of the destination.
+        padding: what lies outside the source: its border pixels ("edge") or 0 ("zero").
+
+    Returns:
+        N×C×height×width float32 on the image's device.
+
+    Raises:
+        ValueError: on a shape or dtype that does not fit, or a matrix that is not an invertible affine map.
+
+    Source: R. Keys, Cubic convolution interpolation for digital image processing, IEEE Trans. ASSP 29(6), 1981.
+    """
+    if image.ndim != 4 or image.dtype != torch.float32:
+        raise ValueError(f"image must be N×C×H×W float32, got {tuple(image.shape)} {image.dtype}")
+    if padding not in ("edge", "zero"):
+        raise ValueError(f'padding must be "edge" or "zero", got {padding!r}')
+    matrices = np.asarray(torch.as_tensor(destination_from_source).detach().cpu().numpy(), dtype=np.float64)
+    if matrices.shape not in ((3, 3), (len(image), 3, 3)):
+        raise ValueError(f"destination_from_source must be (3, 3) or ({len(image)}, 3, 3), got {matrices.shape}")
+    matrices = np.broadcast_to(matrices, (len(image), 3, 3))
+    items = [_warp_one(item, matrix, size, padding) for item, matrix in zip(image, matrices, strict=True)]
+    return torch.stack(items) if items else image.new_empty((0, image.shape[1], *size))
+
+
+def _warp_one(
+    image: torch.Tensor, matrix: npt.NDArray[np.float64], size: tuple[int, int], padding: Padding
+) -> torch.Tensor:
+    """One C×H×W image through one matrix."""
+    source_from_destination = _inverse(matrix)
+    pitch = math.sqrt(abs(np.linalg.det(source_from_destination[:2, :2])))  # source pixels per destination pixel
+    x, y = _source_positions(source_from_destination, size, image, reach=_MARGIN + 4 * pitch)
+    stride = max(1, math.floor(pitch / 1.25))  # stays denser than the destination, so the cubic adds little of its own
+    radius = math.ceil(2 * pitch) if pitch > 1 else 0
+    region, x0, y0 = _region(image, x, y, radius, stride, padding)
+    if pitch > 1:
+        region = _low_pass(_low_pass(region, pitch, radius, stride, dim=1), pitch, radius, stride, dim=2)
+    return _cubic(region, (x - x0) / stride, (y - y0) / stride)
+
+
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]
+    if not np.isfinite(matrix).all() or determinant == 0 or not np.array_equal(matrix[2], (0, 0, 1)):
+        raise ValueError(f"destination_from_source must be an invertible affine 3×3 matrix, got {matrix.tolist()}")
+    return np.asarray(np.linalg.inv(matrix))
+
+
+def _source_positions(
+    source_from_destination: npt.NDArray[np.float64], size: tuple[int, int], image: torch.Tensor, reach: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where each destination pixel's centre falls in the source: x and y, h×w float64.
+
+    Positions farther outside than `reach`, where padding is constant to all taps, are brought there: the region stays
+    bounded.
+    """
+    height, width = size
+    rows = torch.arange(height, dtype=torch.float64, device=image.device)[:, None]
+    columns = torch.arange(width, dtype=torch.float64, device=image.device)[None, :]
+    (xx, xy, x0), (yx, yy, y0), _ = source_from_destination.tolist()
+    x = (xx * columns + (xy * rows + x0)).clamp(-reach, image.shape[2] - 1 + reach)
+    y = (yx * columns + (yy * rows + y0)).clamp(-reach, image.shape[1] - 1 + reach)
+    return x, y
+
+
+def _region(
+    image: torch.Tensor, x: torch.Tensor, y: torch.Tensor, radius: int, stride: int, padding: Padding
+) -> tuple[torch.Tensor, int, int]:
+    """The padded part of `image` that the filters read, and the source position its first *filtered* sample has."""
+    x0, columns = _span(x, radius, stride)
+    y0, rows = _span(y, radius, stride)
+    inside_x = torch.arange(x0 - radius, x0 - radius + columns, device=image.device)
+    inside_y = torch.arange(y0 - radius, y0 - radius + rows, device=image.device)
+    height, width = image.shape[1:]
+    left, right = int(inside_x[0].clamp(0, width - 1)), int(inside_x[-1].clamp(0, width - 1))
+    top, bottom = int(inside_y[0].clamp(0, height - 1)), int(inside_y[-1].clamp(0, height - 1))
+    region = image[:, top : bottom + 1, left : right + 1]
+    region = region.index_select(1, inside_y.clamp(top, bottom) - top)
+    region = region.index_select(2, inside_x.clamp(left, right) - left)
+    if padding == "zero":
+        region = region * ((inside_y >= 0) & (inside_y < height)).to(region.dtype)[:, None]
+        region = region * ((inside_x >= 0) & (inside_x < width)).to(region.dtype)
+    return region, x0, y0
+
+
+def _span(positions: torch.Tensor, radius: int, stride: int) -> tuple[int, int]:
+    """First filtered sample and number of source samples needed along one axis.
+
+    The first sample is a multiple of the stride, so the decimated grid is fixed in the plate and does not slide
+    under a moving face.
+    """
+    first = (math.floor(float(positions.min())) // stride - 1) * stride
+    samples = math.floor((float(positions.max()) - first) / stride) + 3
+    return first, (samples - 1) * stride + 1 + 2 * radius
+
+
+def _keys(t: torch.Tensor | npt.NDArray[np.float64]) -> torch.Tensor:
+    """Keys' cubic convolution kernel, a = -1/2, support (-2, 2) (1981, Eq. 15)."""
+    s = torch.as_tensor(t).abs()
+    near = (1.5 * s - 2.5) * s * s + 1
+    far = ((-0.5 * s + 2.5) * s - 4) * s + 2
+    return torch.where(s <= 1, near, torch.where(s < 2, far, torch.zeros_like(s)))
+
+
+def _low_pass(region: torch.Tensor, pitch: float, radius: int, stride: int, dim: int) -> torch.Tensor:
+    """Filter C×h×w along `dim` by the kernel stretched to `pitch`, keeping every `stride`-th sample.
+
+    By shifted sums: faster here than a convolution, and free of a GPU's TF32.
+    """
+    taps = _keys(np.arange(-radius, radius + 1, dtype=np.float64) / pitch)
+    weights = (taps / taps.sum()).tolist()
+    count = (region.shape[dim] - 2 * radius - 1) // stride + 1
+    shifted = [slice(None)] * 3
+    shape = list(region.shape)
+    shape[dim] = count
+    total = region.new_zeros(shape)
+    for offset, weight in enumerate(weights):
+        if weight != 0:
+            shifted[dim] = slice(offset, offset + (count - 1) * stride + 1, stride)
+            total.add_(region[tuple(shifted)], alpha=weight)
+    return total
+
+
+def _cubic(region: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Cubic convolution of C×h×w at x, y (h'×w' float64; one sample or more from the low border, two from the high)."""
+    channels, _, width = region.shape
+    left, top = x.floor(), y.floor()
+    fraction_x, fraction_y = (x - left).float().flatten(), (y - top).float().flatten()
+    first = ((top - 1) * width + (left - 1)).long().flatten()
+    flat = region.reshape(channels, -1)
+    weights_x = [_keys(fraction_x - tap) for tap in (-1, 0, 1, 2)]
+    total = torch.zeros((channels, first.numel()), dtype=torch.float32, device=region.device)
+    for row in range(4):
+        line = flat.index_select(1, first + row * width) * weights_x[0]
+        for column in range(1, 4):
+            line.addcmul_(flat.index_select(1, first + (row * width + column)), weights_x[column])
+        total.addcmul_(line, _keys(fraction_y - (row - 1)))
+    return total.reshape(channels, *x.shape)
