@@ -1,0 +1,178 @@
+"""Colour spaces: the only module that imports OpenColorIO.
+
+Spaces are named by the config in use: an explicit one, else `$OCIO`, else OpenColorIO's newest built-in ACES studio
+config. A plate says its space by the `colorInteropID` attribute (ASWF Color Interop Forum), by what OpenImageIO made
+of its format, by its `chromaticities`, or by the config's file rules, in that order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PyOpenColorIO as ocio
+
+from bodydouble.errors import InputError, UnknownColourSpaceError, near_names
+
+Converter = Callable[[np.ndarray], np.ndarray]
+
+BUILT_IN_CONFIG = "ocio://studio-config-latest"
+WORKING_SPACE = "ACEScg"
+SRGB_NAMES = ("srgb_rec709_scene", "srgb_texture", "srgb_tx", "Utility - sRGB - Texture", "sRGB")
+ENCODED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".tga", ".webp"})
+# Linear spaces by the CIE xy of red, green, blue and white, as `chromaticities` in EXR stores them.
+# SMPTE ST 2065-1 and ACES S-2014-004 (AP0, AP1), ITU-R BT.709, BT.2020, SMPTE EG 432-1 (P3), Adobe RGB (1998).
+LINEAR_SPACES = (
+    (("lin_rec709_scene", "lin_rec709", "lin_srgb"), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)),
+    (("lin_ap1_scene", "lin_ap1", "ACEScg"), (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767)),
+    (("lin_ap0_scene", "lin_ap0", "ACES2065-1"), (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767)),
+    (("lin_rec2020_scene", "lin_rec2020"), (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)),
+    (("lin_p3d65_scene", "lin_p3d65", "lin_displayp3"), (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.3127, 0.3290)),
+    (("lin_adobergb_scene", "lin_adobergb"), (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.3290)),
+)
+CHROMATICITY_TOLERANCE = 0.002
+SAYS_NOTHING = frozenset({"", "unknown", "data"})
+
+
+class Colour:
+    """One OpenColorIO config. Immutable; safe to share between threads and cheap to send to another process."""
+
+    def __init__(self, config: str | Path | None = None) -> None:
+        """config: a file, an archive or "ocio://…"; default `$OCIO`, else the built-in one. Errors: InputError."""
+        self.source = str(config or os.environ.get("OCIO") or BUILT_IN_CONFIG)
+        try:
+            self._config = ocio.Config.CreateFromFile(self.source)
+        except ocio.Exception as error:
+            raise InputError(
+                f"{self.source}: not a usable OpenColorIO config ({error}). Check --ocio or $OCIO."
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"Colour({self.source!r})"
+
+    def __reduce__(self) -> tuple[type[Colour], tuple[str]]:
+        return Colour, (self.source,)
+
+    @property
+    def name(self) -> str:
+        """The config's own name, or where it came from when it has none."""
+        return self._config.getName() or self.source
+
+    def spaces(self) -> tuple[str, ...]:
+        """The names of all active colour spaces."""
+        return tuple(self._config.getColorSpaceNames())
+
+    def resolve(self, name: str) -> str:
+        """The config's name of a space given by name, alias or role, in any case. Errors: UnknownColourSpaceError."""
+        found = self._find(name)
+        if found is None:
+            known = [alias for space in self._config.getColorSpaces() for alias in (space.getName(), *space.getAliases())]
+            raise UnknownColourSpaceError(
+                f'"{name}" is no colour space of {self.name}. {near_names(name, dict.fromkeys(known))}'
+            )
+        return found
+
+    def space_of(self, attributes: Mapping[str, Any], path: str | Path) -> str:
+        """The space a file's pixels are in, by its attributes, then by the config's file rules.
+
+        Errors: UnknownColourSpaceError for primaries that no known space has: a guess would shift every colour.
+        """
+        declared = self._declared(attributes)
+        if declared is not None:
+            return declared
+        space, rule = self._config.getColorSpaceFromFilepath(str(path))
+        by_default = rule == self._config.getFileRules().getNumEntries() - 1
+        if by_default and Path(path).suffix.lower() in ENCODED_SUFFIXES:
+            return self._first_known(SRGB_NAMES) or self.resolve(space)
+        return self.resolve(space)
+
+    def converter(self, source: str, destination: str) -> Converter:
+        """A function from H×W×3 float32 in one space to a new array in the other.
+
+        NaN and Inf stay in the very channel they were in and do not reach others.
+        Errors: UnknownColourSpaceError; InputError when the config cannot build the transform.
+        """
+        return self._converter(
+            ocio.ColorSpaceTransform(src=self.resolve(source), dst=self.resolve(destination)), exact=True
+        )
+
+    def display(self, source: str, view: str | None = None, display: str | None = None) -> Converter:
+        """A function from H×W×3 float32 in a space to what a screen shows, nominally in [0, 1].
+
+        Errors: UnknownColourSpaceError for a space, view or display that the config does not have.
+        """
+        displays = tuple(self._config.getDisplays())
+        display = display or self._config.getDefaultDisplay()
+        if display not in displays:
+            raise UnknownColourSpaceError(
+                f'"{display}" is no display of {self.name}. {near_names(display, displays)}'
+            )
+        views = tuple(self._config.getViews(display))
+        view = view or self._config.getDefaultView(display)
+        if view not in views:
+            raise UnknownColourSpaceError(f'"{view}" is no view of {display}. {near_names(view, views)}')
+        return self._converter(
+            ocio.DisplayViewTransform(src=self.resolve(source), display=display, view=view), exact=False
+        )
+
+    def default_display(self) -> tuple[str, str]:
+        """The display and view that `display` uses unless told otherwise."""
+        display = self._config.getDefaultDisplay()
+        return display, self._config.getDefaultView(display)
+
+    def _find(self, name: str) -> str | None:
+        space = self._config.getColorSpace(name)
+        if space is None:
+            return None
+        return str(space.getName())
+
+    def _first_known(self, names: Sequence[str]) -> str | None:
+        return next((found for name in names if (found := self._find(name))), None)
+
+    def _declared(self, attributes: Mapping[str, Any]) -> str | None:
+        for key in ("colorInteropID", "oiio:ColorSpace"):
+            name = str(attributes.get(key) or "")
+            found = None if name.lower() in SAYS_NOTHING else self._find(name)
+            if found is not None:
+                return found
+        primaries = attributes.get("chromaticities")
+        return None if primaries is None else self._by_primaries(primaries)
+
+    def _by_primaries(self, primaries: Sequence[float]) -> str:
+        for names, known in LINEAR_SPACES:
+            if np.allclose(primaries, known, rtol=0, atol=CHROMATICITY_TOLERANCE):
+                found = self._first_known(names)
+                if found is not None:
+                    return found
+        written = ", ".join(f"{value:.4g}" for value in primaries)
+        raise UnknownColourSpaceError(
+            f"No colour space of {self.name} has the file's chromaticities ({written}). Name its space with --colorspace."
+        )
+
+    def _converter(self, transform: ocio.Transform, exact: bool) -> Converter:
+        # The default optimisation replaces logarithms and powers by quick approximations: fine to look at, but a
+        # plate in a log space would not come back as it was.
+        flags = ocio.OPTIMIZATION_LOSSLESS if exact else ocio.OPTIMIZATION_DEFAULT
+        try:
+            cpu = self._config.getProcessor(transform).getOptimizedCPUProcessor(flags)
+        except ocio.Exception as error:
+            raise InputError(f"{self.source}: the transform cannot be built ({error}). Check --ocio or $OCIO.") from error
+        if cpu.isNoOp():
+            return lambda pixels: np.array(pixels, np.float32, order="C")
+
+        def convert(pixels: np.ndarray) -> np.ndarray:
+            result = np.array(pixels, np.float32, order="C")
+            broken = ~np.isfinite(result)
+            if not broken.any():
+                cpu.applyRGB(result)
+                return result
+            kept = result[broken]
+            result[broken] = 0
+            cpu.applyRGB(result)
+            result[broken] = kept
+            return result
+
+        return convert
