@@ -1,0 +1,1 @@
+"""The `bodydouble` command: parse, call the engine once, report. One file per command."""

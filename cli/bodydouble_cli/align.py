@@ -1,0 +1,73 @@
+"""`bodydouble align`: once per shot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bodydouble.errors import UsageError
+from bodydouble.events import FrameDone, FrameFailed
+from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.options import (
+    chosen_frames,
+    colour_options,
+    frames_option,
+    json_option,
+    open_colour,
+    plate_argument,
+)
+from bodydouble_cli.progress import open_run
+
+if TYPE_CHECKING:
+    from bodydouble.aligning import FrameDetections
+    from bodydouble.frames import FrameRange
+
+
+@click.command(short_help="Find, follow and steady the faces of a shot.", epilog=EXIT_CODES)
+@plate_argument()
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Sidecar to write: *.faces.json.")
+@frames_option()
+@colour_options
+@click.option("--overwrite", is_flag=True, help="Replace an existing sidecar.")
+@json_option()
+def align(
+    plate: str,
+    out: Path,
+    frames: FrameRange | None,
+    ocio: Path | None,
+    colorspace: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Find the faces of a plate, follow each person through the shot and steady the landmarks.
+
+    Writes the shot faces, a sidecar that extract, swap and review read. Run it once per shot, over the whole shot:
+    people are told apart over time, so a swap gives the same result however a farm cuts it into chunks.
+
+    \b
+    Example:
+      bodydouble align plates/sh010.####.exr -o sh010.faces.json
+    """
+    from bodydouble.aligning import align_shot
+    from bodydouble.sequences import PlateSequence
+    from bodydouble.settings import AlignSettings
+    from bodydouble.shotfaces import write_shot_faces
+
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists; say --overwrite to replace it.")
+    sequence = PlateSequence.find(plate)
+    wanted = chosen_frames(sequence, frames)
+    with open_run("align", frames=len(wanted), as_json=as_json) as run:
+
+        def on_frame(found: FrameDetections) -> None:
+            if found.faces:
+                faces = "1 face" if len(found.faces) == 1 else f"{len(found.faces)} faces"
+                run.emit(FrameDone(found.frame, seconds={"align": found.seconds}, message=faces))
+            else:
+                run.emit(FrameFailed(found.frame, "no_face", "no face was found"))
+
+        shot = align_shot(sequence, wanted, open_colour(ocio), colorspace, AlignSettings(), on_frame=on_frame)
+        write_shot_faces(out, shot)
+        run.output("shot faces", out)

@@ -1,0 +1,67 @@
+"""From an exception to what the user sees and the code the process ends with."""
+
+from __future__ import annotations
+
+import click
+
+from bodydouble.errors import BodydoubleError, OutOfMemoryError
+
+BUG = 1
+USAGE = 2
+OUT_OF_MEMORY = OutOfMemoryError.exit_code
+INTERRUPTED = 130
+TERMINATED = 143
+
+EXIT_CODES = """\b
+Exit codes:
+  0    every frame done
+  1    a bug (with a traceback)
+  2    usage: an option, a name or a combination that cannot be meant
+  3    input missing or unreadable
+  4    some frames failed or had no face (listed at the end)
+  5    not permitted by the persona's usage rights
+  33   out of memory (a retry on a larger machine may succeed)
+  130  interrupted (Ctrl-C), 143 terminated (SIGTERM)"""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwind like Ctrl-C, so that no half-written file stays behind."""
+
+
+def exit_code_of(problem: BaseException) -> int:
+    """The exit code for an exception that ended a run."""
+    if isinstance(problem, BodydoubleError):
+        return problem.exit_code
+    if isinstance(problem, click.ClickException):
+        return problem.exit_code
+    if isinstance(problem, Terminated):
+        return TERMINATED
+    if isinstance(problem, KeyboardInterrupt | click.Abort):
+        return INTERRUPTED
+    return OUT_OF_MEMORY if is_out_of_memory(problem) else BUG
+
+
+def message_of(problem: BaseException) -> str | None:
+    """The sentence to print for an exception, or None for a bug, which shows its traceback."""
+    if isinstance(problem, BodydoubleError):
+        return str(problem)
+    if isinstance(problem, click.ClickException):
+        return problem.format_message()
+    if isinstance(problem, Terminated):
+        return "Terminated."
+    if isinstance(problem, KeyboardInterrupt | click.Abort):
+        return "Interrupted."
+    if is_out_of_memory(problem):
+        return f"Out of memory: {str(problem).splitlines()[0] if str(problem) else 'no details'}"
+    return None
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Host or device memory ran out. Known by name: asking torch would load it."""
+    if isinstance(problem, MemoryError):
+        return True
+    name = type(problem).__name__
+    if name == "OutOfMemoryError" and type(problem).__module__.split(".")[0] == "torch":
+        return True
+    # torch's host allocator raises a bare RuntimeError.
+    return isinstance(problem, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(problem)

@@ -1,0 +1,93 @@
+"""`bodydouble extract`: training crops of one persona."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bodydouble.errors import FacesetError
+from bodydouble.events import FrameDone, FrameSkipped
+from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.options import (
+    colour_options,
+    frames_option,
+    json_option,
+    open_colour,
+    plate_argument,
+)
+from bodydouble_cli.progress import open_run
+
+if TYPE_CHECKING:
+    from bodydouble.frames import FrameRange
+
+
+@click.command(short_help="Cut training crops of one persona out of a plate.", epilog=EXIT_CODES)
+@plate_argument()
+@click.option("--faces", type=click.Path(path_type=Path), required=True, help="Shot faces of this plate, from align.")
+@click.option("--persona", required=True, metavar="NAME", help="Name the persona will be asked for by.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Faceset folder; is added to.")
+@frames_option()
+@click.option("--person", type=int, help="Which person of the shot.  [default: the most prominent one]")
+@click.option("--size", type=int, default=320, show_default=True, help="Pixels across a crop.")
+@click.option(
+    "--rights", type=click.Path(path_type=Path), help="Rights record (JSON) to carry along: who allowed what, until when."
+)
+@colour_options
+@json_option()
+def extract(
+    plate: str,
+    faces: Path,
+    persona: str,
+    out: Path,
+    frames: FrameRange | None,
+    person: int | None,
+    size: int,
+    rights: Path | None,
+    ocio: Path | None,
+    colorspace: str | None,
+    as_json: bool,
+) -> None:
+    """Cut aligned training crops and mattes of one persona out of a plate.
+
+    Frames without a trustworthy face are left out and named. Call it once per shot with the same -o to gather a persona
+    from many shots: a few hundred crops, every head pose, expression and light the plates will need.
+
+    \b
+    Example:
+      bodydouble align footage/anna.####.exr -o anna.faces.json
+      bodydouble extract footage/anna.####.exr --faces anna.faces.json --persona anna -o facesets/anna
+    """
+    from bodydouble.facesets import extract as extract_crops
+    from bodydouble.rights import read_rights, rights_to_document
+    from bodydouble.sequences import PlateSequence
+    from bodydouble.settings import ExtractSettings
+    from bodydouble.shotfaces import read_shot_faces
+
+    sequence = PlateSequence.find(plate)
+    shot = read_shot_faces(faces)
+    record = rights_to_document(read_rights(rights)) if rights else None
+    wanted = tuple(frames) if frames is not None else sequence.frames
+    with open_run("extract", frames=len(wanted), as_json=as_json) as run:
+        if record is None:
+            run.notice(f"no --rights: persona {persona!r} will carry no rights record; make sure you may use this face.")
+        for found in extract_crops(
+            sequence,
+            wanted,
+            shot,
+            person,
+            persona,
+            out,
+            open_colour(ocio),
+            colorspace,
+            ExtractSettings(size=size),
+            rights=record,
+        ):
+            if found.path is not None:
+                run.emit(FrameDone(found.frame, str(found.path), message=found.message))
+            else:
+                run.emit(FrameSkipped(found.frame, message=found.message))
+        if not run.done:
+            raise FacesetError(f"{plate}: none of the {len(wanted)} frames gave a crop; look at {faces}.")
+        run.output("faceset", out)

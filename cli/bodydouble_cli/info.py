@@ -1,0 +1,50 @@
+"""`bodydouble info`: what is this file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from bodydouble_cli.exits import EXIT_CODES
+
+
+@click.command(short_help="What a plate, sidecar, faceset, model or finished frame is.", epilog=EXIT_CODES)
+@click.argument("path", metavar="PATH")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON document on standard output.")
+def info(path: str, as_json: bool) -> None:
+    """Say what a plate, shot faces, faceset, model or finished frame is.
+
+    A model lists its personas and their rights, a finished frame who appears in it and by which model, a plate its
+    frames, windows, channels and colour space.
+
+    \b
+    Examples:
+      bodydouble info cast.comb
+      bodydouble info plates/sh010.####.exr --json
+    """
+    from bodydouble.inspecting import inspect
+
+    facts = inspect(path).as_dict()
+    click.echo(json.dumps(facts, indent=2, default=str) if as_json else facts_text(facts))
+
+
+def facts_text(facts: Mapping[str, Any], indent: str = "") -> str:
+    """Nested facts as indented lines, one per name."""
+    lines = []
+    for name, value in facts.items():
+        label = f"{indent}{str(name).replace('_', ' ')}:"
+        if isinstance(value, Mapping):
+            lines += [label, facts_text(value, indent + "  ")] if value else [f"{label} none"]
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            lines.append(label)
+            for item in value:
+                nested = facts_text(item, indent + "    ") if isinstance(item, Mapping) else f"{indent}    {item}"
+                lines.append(f"{indent}  -{nested[len(indent) + 3 :]}")
+        elif isinstance(value, list | tuple):
+            lines.append(f"{label} {', '.join(map(str, value)) or 'none'}")
+        else:
+            lines.append(f"{label} {'none' if value is None else value}")
+    return "\n".join(lines)

@@ -1,0 +1,89 @@
+"""The command group and the one place that turns exceptions into messages and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+import bodydouble
+from bodydouble_cli.align import align
+from bodydouble_cli.demo import demo
+from bodydouble_cli.doctor import doctor
+from bodydouble_cli.exits import EXIT_CODES, Terminated, exit_code_of, message_of
+from bodydouble_cli.extract import extract
+from bodydouble_cli.info import info
+from bodydouble_cli.review import review
+from bodydouble_cli.swap import swap
+from bodydouble_cli.train import train
+
+
+class InOrder(click.Group):
+    """Lists its commands in the order of the work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names as they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXIT_CODES,
+)
+@click.version_option(bodydouble.__version__, "-V", "--version", prog_name="bodydouble")
+def cli() -> None:
+    """Replace a performer's face in scene-linear EXR plates with a trained persona.
+
+    \b
+    See it work on the bundled shot:
+      bodydouble demo
+    \b
+    On your own plate:
+      bodydouble align plate.####.exr -o shot.faces.json
+      bodydouble swap plate.####.exr -o out.####.exr --model cast.comb --persona NAME --faces shot.faces.json
+      bodydouble review out.####.exr --plate plate.####.exr -o review
+    \b
+    A persona of your own:
+      bodydouble align footage.####.exr -o footage.faces.json
+      bodydouble extract footage.####.exr --faces footage.faces.json --persona NAME -o facesets/NAME
+      bodydouble train facesets/* -o cast.comb
+
+    Plates are a pattern (plate.####.exr, plate.%04d.exr), one file or a folder. Frames are ranges: 1001-1100x2,1120.
+    """
+
+
+for command in (demo, doctor, info, align, extract, train, swap, review):
+    cli.add_command(command)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line and returns its exit code; prints what went wrong to standard error."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="bodydouble", standalone_mode=False)
+    except click.ClickException as problem:
+        problem.show()
+        return exit_code_of(problem)
+    except BaseException as problem:
+        message = message_of(problem)
+        if message is None:
+            traceback.print_exc()
+        else:
+            click.echo(f"bodydouble: {message}", err=True)
+        return exit_code_of(problem)
+    # Outside standalone mode click returns the code of `ctx.exit`, as --help and --version use it.
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `bodydouble` command."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated

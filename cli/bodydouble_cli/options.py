@@ -1,0 +1,108 @@
+"""Arguments and options that several commands share, and their parsers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bodydouble.errors import BodydoubleError
+
+if TYPE_CHECKING:
+    from bodydouble.colour import Colour
+    from bodydouble.frames import FrameRange
+    from bodydouble.sequences import PlateSequence
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+class FramesType(click.ParamType):
+    """A frame range such as `1001-1100x2,1120`."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> FrameRange:
+        """The parsed range; a usage error when it is none."""
+        from bodydouble.frames import FrameRange
+
+        if isinstance(value, FrameRange):
+            return value
+        try:
+            return FrameRange.parse(value)
+        except BodydoubleError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+class DurationType(click.ParamType):
+    """A duration such as `90s`, `30m`, `8h` or `1h30m`, as seconds; a bare number is seconds."""
+
+    name = "duration"
+    _UNITS = (3600.0, 60.0, 1.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds above zero; a usage error otherwise."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().lower()
+        number = r"(\d+(?:\.\d+)?)"
+        found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text)
+        seconds = 0.0
+        if found and text:
+            seconds = sum(float(part or 0) * unit for part, unit in zip(found.groups(), self._UNITS, strict=True))
+        if seconds <= 0:
+            self.fail(f"{value!r} is no duration; write 90s, 30m, 8h or 1h30m.", param, ctx)
+        return seconds
+
+
+def plate_argument() -> Decorator[F]:
+    """The plate to read: a pattern, a file or a folder."""
+    return click.argument("plate", metavar="PLATE")
+
+
+def frames_option() -> Decorator[F]:
+    """Which frames; all that exist when left out."""
+    return click.option(
+        "--frames", type=FramesType(), help="Frames to work on, such as 1001-1100x2,1120.  [default: all of the plate]"
+    )
+
+
+def colour_options(function: F) -> F:
+    """`--ocio` and `--colorspace`."""
+    function = click.option(
+        "--colorspace",
+        metavar="NAME",
+        help="Colour space of the plate.  [default: by its EXR attributes and the config's file rules]",
+    )(function)
+    return click.option(
+        "--ocio",
+        type=click.Path(path_type=Path),
+        help="OpenColorIO config.  [default: $OCIO, else the built-in ACES studio config]",
+    )(function)
+
+
+def device_option() -> Decorator[F]:
+    """Where the network runs."""
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+
+
+def json_option() -> Decorator[F]:
+    """Events for programs instead of text for people."""
+    return click.option("--json", "as_json", is_flag=True, help="Write events as JSON lines on standard output.")
+
+
+def open_colour(ocio: Path | None) -> Colour:
+    """The OpenColorIO config of a run."""
+    from bodydouble.colour import Colour
+
+    return Colour(str(ocio) if ocio else None)
+
+
+def chosen_frames(plate: PlateSequence, frames: FrameRange | None) -> tuple[int, ...]:
+    """The frames of a run in ascending order: those asked for, else those of the plate, holes included."""
+    if frames is not None:
+        return tuple(sorted(set(frames)))
+    return tuple(sorted({*plate.frames, *plate.missing}))

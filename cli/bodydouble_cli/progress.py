@@ -1,0 +1,224 @@
+"""Shows a run: a bar on a terminal, flushed lines in a log, JSON lines for a program.
+
+Progress goes to standard error, results to standard output; with `--json` standard output holds event lines only.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+import bodydouble
+from bodydouble import events
+from bodydouble.errors import FramesFailedError
+from bodydouble_cli.exits import exit_code_of, message_of
+
+LISTED_REASONS = 10
+
+
+class Display(Protocol):
+    """Shows one event."""
+
+    def show(self, event: events.Event) -> None:
+        """Shows `event` at once."""
+
+
+class Run:
+    """One run of a command: every event passes through `emit`, which counts it and shows it."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self.done = 0
+        self.skipped = 0
+        self.failures: list[events.FrameFailed] = []
+        self.outputs: dict[str, str] = {}
+
+    def emit(self, event: events.Event) -> None:
+        """Counts and shows one event."""
+        if isinstance(event, events.FrameDone):
+            self.done += 1
+        elif isinstance(event, events.FrameSkipped):
+            self.skipped += 1
+        elif isinstance(event, events.FrameFailed):
+            self.failures.append(event)
+        self._display.show(event)
+
+    def notice(self, message: str) -> None:
+        """Tells something the user should know."""
+        self.emit(events.Notice(message))
+
+    def output(self, name: str, path: object) -> None:
+        """Names a result, shown at the end of the run."""
+        self.outputs[name] = str(path)
+
+    def raise_failures(self) -> None:
+        """Raises `FramesFailedError` with every failed frame and its reason."""
+        if self.failures:
+            total = self.done + self.skipped + len(self.failures)
+            raise FramesFailedError(failure_text(self.failures, total))
+
+
+@contextmanager
+def open_run(command: str, *, frames: int = 0, as_json: bool = False) -> Iterator[Run]:
+    """A run from its first to its last event; raises `FramesFailedError` at the end if any frame failed."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        run = Run(_display(as_json, stack))
+
+        def finish(exit_code: int, message: str) -> None:
+            run.emit(
+                events.RunDone(
+                    exit_code=exit_code,
+                    done=run.done,
+                    failed=len(run.failures),
+                    skipped=run.skipped,
+                    seconds=round(time.monotonic() - started, 3),
+                    outputs=run.outputs,
+                    message=message,
+                )
+            )
+
+        run.emit(events.RunStarted(command, bodydouble.__version__, frames))
+        try:
+            yield run
+            run.raise_failures()
+        except BaseException as problem:
+            finish(exit_code_of(problem), message_of(problem) or f"{type(problem).__name__}: {problem}")
+            raise
+        finish(0, "")
+
+
+def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
+    """What failed, one line per reason, frames as compact ranges."""
+    frames_of: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for failure in failures:
+        frames_of[failure.status, failure.message].append(failure.frame)
+    lines = [f"{len(failures)} of {total} frames have no result:"]
+    for (status, message), frames in list(frames_of.items())[:LISTED_REASONS]:
+        lines.append(f"  {compact_frames(frames)} {status.replace('_', ' ')}: {message}")
+    if len(frames_of) > LISTED_REASONS:
+        rest = [frame for frames in list(frames_of.values())[LISTED_REASONS:] for frame in frames]
+        lines.append(f"  {compact_frames(rest)}: other reasons, see the lines above")
+    return "\n".join(lines)
+
+
+def compact_frames(frames: Sequence[int]) -> str:
+    """`[1, 2, 3, 7]` as `1-3,7`."""
+    runs: list[list[int]] = []
+    for frame in sorted(set(frames)):
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+class JsonLines:
+    """Events as JSON lines on standard output."""
+
+    def show(self, event: events.Event) -> None:
+        """Writes one line and flushes it: a reader may wait for it."""
+        print(events.event_to_line(event), flush=True)
+
+
+class PlainLines:
+    """One flushed line per event, for logs."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._count = 0
+
+    def show(self, event: events.Event) -> None:
+        """Writes the event's line, if it has one."""
+        if isinstance(event, events.RunStarted):
+            self._total = event.frames
+        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
+            self._count += 1
+        text = plain_text(event)
+        if text and isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._total:
+            text = f"[{self._count}/{self._total}] {text}"
+        if text:
+            print(text, file=sys.stderr, flush=True)
+        if isinstance(event, events.RunDone):
+            show_outputs(event)
+
+
+class TerminalBar:
+    """A bar with the time left; failures and notices scroll above it."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+        self._stage = ""
+
+    def show(self, event: events.Event) -> None:
+        """Moves the bar or prints above it."""
+        if isinstance(event, events.RunStarted):
+            if event.frames:
+                self._begin(event.command, event.frames)
+        elif isinstance(event, events.Progress):
+            if event.stage != self._stage or self._task is None:
+                self._begin(event.stage, event.total)
+            assert self._task is not None
+            self._bar.update(self._task, completed=event.done, total=event.total or None, note=event.message)
+        elif isinstance(event, events.RunDone):
+            self._bar.stop()
+            show_outputs(event)
+        elif isinstance(event, events.Notice | events.FrameFailed):
+            self._bar.console.print(plain_text(event), markup=False, highlight=False)
+        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._task is not None:
+            self._bar.update(self._task, advance=1, note=f"frame {event.frame}")
+
+    def _begin(self, stage: str, total: int) -> None:
+        self._stage = stage
+        self._task = self._bar.add_task(stage, total=total or None, note="")
+
+
+def plain_text(event: events.Event) -> str:
+    """An event as one line for people; empty where there is nothing to say."""
+    if isinstance(event, events.FrameDone):
+        took = f" in {sum(event.seconds.values()):.2f} s" if event.seconds else ""
+        return f"frame {event.frame} done{took}" + (f": {event.message}" if event.message else "")
+    if isinstance(event, events.FrameSkipped):
+        return f"frame {event.frame} skipped" + (f": {event.message}" if event.message else "")
+    if isinstance(event, events.FrameFailed):
+        return f"frame {event.frame} {event.status.replace('_', ' ')}: {event.message}"
+    if isinstance(event, events.Notice):
+        return f"note: {event.message}"
+    if isinstance(event, events.Progress):
+        count = f" {event.done}/{event.total}" if event.total else ""
+        return f"{event.stage}{count}" + (f" {event.message}" if event.message else "")
+    return ""
+
+
+def show_outputs(event: events.RunDone) -> None:
+    """The named results of a run on standard output."""
+    width = max((len(name) for name in event.outputs), default=0)
+    for name, path in event.outputs.items():
+        click.echo(f"{name:<{width}}  {path}")
+
+
+def _display(as_json: bool, stack: ExitStack) -> Display:
+    if as_json:
+        return JsonLines()
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return PlainLines()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    return TerminalBar(stack.enter_context(Bar(*columns, console=console)))

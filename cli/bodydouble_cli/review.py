@@ -1,0 +1,77 @@
+"""`bodydouble review`: the quality page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bodydouble.events import FrameDone, FrameFailed
+from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.options import chosen_frames, colour_options, frames_option, json_option, open_colour
+from bodydouble_cli.progress import open_run
+
+if TYPE_CHECKING:
+    from bodydouble.frames import FrameRange
+    from bodydouble.reviewing import FrameReview
+
+
+@click.command(short_help="Make the quality page of a finished swap.", epilog=EXIT_CODES)
+@click.argument("result", metavar="OUT")
+@click.option("--plate", required=True, metavar="PLATE", help="The plate that the result was made from.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the page.")
+@click.option("--faces", type=click.Path(path_type=Path), help="Shot faces: adds close-ups and numbers inside the face.")
+@frames_option()
+@click.option("--view", metavar="NAME", help="OpenColorIO view of the pictures.  [default: the display's own]")
+@colour_options
+@json_option()
+def review(
+    result: str,
+    plate: str,
+    out: Path,
+    faces: Path | None,
+    frames: FrameRange | None,
+    ocio: Path | None,
+    colorspace: str | None,
+    view: str | None,
+    as_json: bool,
+) -> None:
+    """Make the quality page of a finished swap: contact sheet, plots and numbers.
+
+    The page is one HTML file that needs nothing else, beside the contact sheet as PNG and the numbers as JSON. A frame
+    without a result is shown as missing, and makes the exit code 4.
+
+    \b
+    Example:
+      bodydouble review swap/sh010.####.exr --plate plates/sh010.####.exr --faces sh010.faces.json -o review
+    """
+    from bodydouble.reviewing import review as make_review
+    from bodydouble.sequences import PlateSequence
+    from bodydouble.shotfaces import read_shot_faces
+
+    finished = PlateSequence.find(result)
+    source = PlateSequence.find(plate)
+    shot = read_shot_faces(faces) if faces else None
+    wanted = chosen_frames(finished, frames)
+    with open_run("review", frames=len(wanted), as_json=as_json) as run:
+
+        def on_frame(reviewed: FrameReview) -> None:
+            if reviewed.status == "done":
+                run.emit(FrameDone(reviewed.frame, confidence=reviewed.confidence, message=reviewed.message))
+            else:
+                run.emit(FrameFailed(reviewed.frame, reviewed.status, reviewed.message))
+
+        report = make_review(
+            finished,
+            source,
+            out,
+            shot=shot,
+            frames=wanted,
+            colour=open_colour(ocio),
+            colorspace=colorspace,
+            view=view,
+            on_frame=on_frame,
+        )
+        run.output("page", report.html)
+        run.output("contact sheet", report.contact_sheet)

