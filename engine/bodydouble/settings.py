@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bodydouble.errors import UsageError
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
 
 
 @dataclass(frozen=True)
@@ -38,3 +44,83 @@ class AlignSettings:
             raise UsageError(f"bridge must not be negative, got {self.bridge}.")
         if self.smoothing < 0:
             raise UsageError(f"smoothing must not be negative, got {self.smoothing}.")
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """How training crops are cut.
+
+    Attributes:
+        size: pixels across the unit crop; the default is what a 256-pixel comb needs with some to spare.
+        pad: pixels beyond the unit crop on each side, so that training may shift and turn crops.
+        forehead: reach of the matte over the forehead, 0 at the brows, 1 about the hairline.
+        min_confidence: faces below it are left out.
+    """
+
+    size: int = 320
+    pad: int = 32
+    forehead: float = 0.7
+    min_confidence: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(8 <= self.size <= 4096, f"crop size is 8..4096 pixels, not {self.size}")
+        _require(0 <= self.pad <= self.size // 2, f"padding is 0..{self.size // 2} pixels, not {self.pad}")
+        _require(0 <= self.forehead <= 1.5, f"forehead is 0..1.5, not {self.forehead}")
+        _require(0 <= self.min_confidence <= 1, f"confidence is 0..1, not {self.min_confidence}")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a comb is trained.
+
+    Attributes:
+        resolution: pixels of the finished network, 4·2^level.
+        width: channel counts as a factor of the full network (1, 0.5, 0.25 are the presets).
+        iterations: per level; an iteration is one update per persona. Ignored under a time budget.
+        time_budget_s: train so many seconds in all, the levels sharing them by their cost. None: by iterations.
+        batch: crops per persona and update.
+        learning_rate, settle_learning_rate: Adam's, and after the last level.
+        settle: share of the training after the last level, at the lower rate.
+        loss: "masked" leaves the background of a swap free, "target-masked" wants it black.
+        l1_weight: weight of an additional mean absolute difference; 0 is the published loss.
+        jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
+        jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
+        forehead: reach of the facesets' mattes; stored in the model, the swap uses the same.
+        precision: "bf16" autocast or "fp32".
+        device: "auto", "cpu", "cuda", "cuda:1", …
+        seed: of everything random.
+        checkpoint_every_s, report_every_s: seconds between two saves, two reports.
+    """
+
+    resolution: int = 256
+    width: float = 1.0
+    iterations: int = 100_000
+    time_budget_s: float | None = None
+    batch: int = 16
+    learning_rate: float = 1e-4
+    settle_learning_rate: float = 1e-5
+    settle: float = 0.1
+    loss: Literal["masked", "target-masked"] = "masked"
+    l1_weight: float = 0.0
+    jitter_degrees: float = 4.0
+    jitter_scale: float = 0.04
+    jitter_shift: float = 0.02
+    jitter_exposure: float = 0.4
+    jitter_balance: float = 0.06
+    forehead: float = 0.7
+    precision: Literal["bf16", "fp32"] = "bf16"
+    device: str = "auto"
+    seed: int = 0
+    checkpoint_every_s: float = 300.0
+    report_every_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        sizes = [4 * 2**level for level in range(9)]
+        _require(self.resolution in sizes, f"resolution is one of {sizes}, not {self.resolution}")
+        _require(1 / 64 <= self.width <= 2, f"width is a factor between 1/64 and 2, not {self.width}")
+        _require(self.iterations >= 1 and self.batch >= 1, "iterations and batch are at least 1")
+        _require(self.time_budget_s is None or self.time_budget_s > 0, "a time budget is longer than nothing")
+        _require(0 <= self.settle < 1, f"settle is a share below 1, not {self.settle}")
+        _require(self.loss in ("masked", "target-masked"), f"loss is masked or target-masked, not {self.loss}")
+        _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
+        _require(self.learning_rate > 0 and self.settle_learning_rate > 0, "learning rates are above 0")
