@@ -70,8 +70,8 @@ class ShotFaces:
     tool: str = ""
 
     def face(self, frame: int, person: int | None = None) -> Face | None:
-        """The face of a person in a frame, None if there is none. `person` None: the most prominent of the shot,
-        0.""" wanted = 0 if person is None else person
+        """The face of a person in a frame, None if there is none. `person` None: the most prominent one."""
+        wanted = 0 if person is None else person
         return next((face for face in self.frames.get(frame, ()) if face.person == wanted), None)
 
     @property
