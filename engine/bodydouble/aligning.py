@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 import bodydouble
-from bodydouble.colour import Colour
 from bodydouble.faces import FaceFinder
-from bodydouble.geometry import unit_from_landmarks
 from bodydouble.images import read_plate
-from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces
+
+if TYPE_CHECKING:
+    from bodydouble.colour import Colour
+    from bodydouble.sequences import PlateSequence
 
 WORKING_SPACE = "ACEScg"
 
