@@ -69,7 +69,9 @@ class Colour:
         """The config's name of a space given by name, alias or role, in any case. Errors: UnknownColourSpaceError."""
         found = self._find(name)
         if found is None:
-            known = [alias for space in self._config.getColorSpaces() for alias in (space.getName(), *space.getAliases())]
+            known = [
+                alias for space in self._config.getColorSpaces() for alias in (space.getName(), *space.getAliases())
+            ]
             raise UnknownColourSpaceError(
                 f'"{name}" is no colour space of {self.name}. {near_names(name, dict.fromkeys(known))}'
             )
@@ -107,9 +109,7 @@ class Colour:
         displays = tuple(self._config.getDisplays())
         display = display or self._config.getDefaultDisplay()
         if display not in displays:
-            raise UnknownColourSpaceError(
-                f'"{display}" is no display of {self.name}. {near_names(display, displays)}'
-            )
+            raise UnknownColourSpaceError(f'"{display}" is no display of {self.name}. {near_names(display, displays)}')
         views = tuple(self._config.getViews(display))
         view = view or self._config.getDefaultView(display)
         if view not in views:
@@ -149,7 +149,7 @@ class Colour:
                     return found
         written = ", ".join(f"{value:.4g}" for value in primaries)
         raise UnknownColourSpaceError(
-            f"No colour space of {self.name} has the file's chromaticities ({written}). Name its space with --colorspace."
+            f"No colour space of {self.name} has the file's chromaticities ({written}). Name it with --colorspace."
         )
 
     def _converter(self, transform: ocio.Transform, exact: bool) -> Converter:
@@ -159,7 +159,9 @@ class Colour:
         try:
             cpu = self._config.getProcessor(transform).getOptimizedCPUProcessor(flags)
         except ocio.Exception as error:
-            raise InputError(f"{self.source}: the transform cannot be built ({error}). Check --ocio or $OCIO.") from error
+            raise InputError(
+                f"{self.source}: the transform cannot be built ({error}). Check --ocio or $OCIO."
+            ) from error
         if cpu.isNoOp():
             return lambda pixels: np.array(pixels, np.float32, order="C")
 

@@ -32,7 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path}: cannot be written ({_reason(error, path.parent)}).") from error
     except OutputError as error:
         if _disk_is_full(path.parent):
-            raise OutputError(f"{path}: cannot be written, the disk is full. Free some space and run it again.") from error
+            raise OutputError(
+                f"{path}: cannot be written, the disk is full. Free some space and run it again."
+            ) from error
         raise
     finally:
         with suppress(OSError):

@@ -1,0 +1,247 @@
+"""The value types of an image file: its parts, their channels, windows, metadata and pixels.
+
+*Convention*: pixel coordinates count from the first pixel of the **display window**, x right, y down. A region is
+(x0, y0, x1, y1) with exclusive end. Premultiplied alpha is left as it is: R, G, B are the values in the file, neither
+divided by nor multiplied with A.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bodydouble.errors import PlateError
+
+Region = tuple[int, int, int, int]
+
+DTYPES = {"half": np.float16, "float": np.float32, "uint": np.uint32}
+RGB_SPELLINGS = (("R", "G", "B"), ("r", "g", "b"), ("red", "green", "blue"), ("Red", "Green", "Blue"))
+HALF_MAX = 65504.0
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What one part (subimage) of a file says of itself, without its pixels.
+
+    `spec` is OpenImageIO's own record, kept whole so that attributes of every type survive. It is never changed;
+    `channels` and `formats` count where it says otherwise.
+    """
+
+    spec: Any
+    channels: tuple[str, ...]
+    """Channel names, R, G, B, A first."""
+    formats: tuple[str, ...]
+    """The type of each channel on disk: "half", "float", "uint", or "uint8" and the like for other formats."""
+
+    @property
+    def name(self) -> str:
+        """The part's name; empty in files with one unnamed part."""
+        return str(self.spec.getattribute("oiio:subimagename") or "")
+
+    @property
+    def data_window(self) -> Region:
+        """(x0, y0, x1, y1) in the file's own coordinates, exclusive end."""
+        spec = self.spec
+        return spec.x, spec.y, spec.x + spec.width, spec.y + spec.height
+
+    @property
+    def display_window(self) -> Region:
+        """(x0, y0, x1, y1) in the file's own coordinates, exclusive end."""
+        spec = self.spec
+        return spec.full_x, spec.full_y, spec.full_x + spec.full_width, spec.full_y + spec.full_height
+
+    @property
+    def data_region(self) -> Region:
+        """The data window in display-window coordinates."""
+        x0, y0, x1, y1 = self.data_window
+        return x0 - self.spec.full_x, y0 - self.spec.full_y, x1 - self.spec.full_x, y1 - self.spec.full_y
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Metadata by name; text that is not UTF-8 is left out here, but kept when the part is written again."""
+        return dict(_readable_attributes(self.spec))
+
+    @property
+    def compression(self) -> str:
+        """The compression's name, "none" for an uncompressed file, without its level."""
+        return str(self.spec.getattribute("compression") or "none").split(":")[0]
+
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """Tile width and height, or None for scanlines."""
+        return (self.spec.tile_width, self.spec.tile_height) if self.spec.tile_width else None
+
+    @property
+    def deep(self) -> bool:
+        """Whether pixels hold lists of samples in depth."""
+        return bool(self.spec.deep)
+
+    def rgb_channels(self) -> tuple[str, str, str] | None:
+        """The names of the colour channels: plain R, G, B first, else those of the first layer that has all three."""
+        return _rgb_in(self.channels, layered=False) or _rgb_in(self.channels, layered=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Part(Header):
+    """One part with its pixels: one H×W array of the data window per channel, in the type on disk."""
+
+    pixels: tuple[np.ndarray, ...]
+
+    def channel(self, name: str) -> np.ndarray:
+        """H×W pixels of the data window in the channel's own type. Errors: KeyError."""
+        try:
+            return self.pixels[self.channels.index(name)]
+        except ValueError:
+            raise KeyError(name) from None
+
+
+@dataclass(frozen=True, eq=False)
+class Plate:
+    """One frame's file. Immutable: the `with_…` methods return another plate that shares what they did not change."""
+
+    path: Path
+    parts: tuple[Part, ...]
+
+    @property
+    def main_index(self) -> int:
+        """The part that holds the picture: the first with plain R, G, B, else the first with a layer's R, G, B."""
+        for layered in (False, True):
+            for index, part in enumerate(self.parts):
+                if _rgb_in(part.channels, layered):
+                    return index
+        listed = ", ".join(dict.fromkeys(name for part in self.parts for name in part.channels))
+        raise PlateError(f"{self.path}: no R, G, B channels to work on (it has {listed}).")
+
+    @property
+    def main(self) -> Part:
+        """The part that holds the picture."""
+        return self.parts[self.main_index]
+
+    @property
+    def width(self) -> int:
+        """Width of the display window."""
+        return int(self.main.spec.full_width)
+
+    @property
+    def height(self) -> int:
+        """Height of the display window."""
+        return int(self.main.spec.full_height)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Metadata of the main part."""
+        return self.main.attributes
+
+    def rgb(self, region: Region | None = None) -> np.ndarray:
+        """H×W×3 float32 of a region (default: the display window), black where the file has no data.
+
+        Values are the file's own: scene-linear for EXR, encoded in [0, 1] for 8- and 16-bit files. NaN and Inf are
+        passed on as they are.
+        """
+        main, region = self.main, region or (0, 0, self.width, self.height)
+        result = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
+        inner, source = _overlap(region, main.data_region)
+        for index, name in enumerate(_picture_channels(main)):
+            result[(*inner, index)] = main.channel(name)[source]
+        return result
+
+    def inside(self, region: Region | None = None) -> np.ndarray:
+        """H×W bool of a region: where the file has data."""
+        region = region or (0, 0, self.width, self.height)
+        result = np.zeros((region[3] - region[1], region[2] - region[0]), bool)
+        result[_overlap(region, self.main.data_region)[0]] = True
+        return result
+
+    def with_rgb(self, region: Region, rgb: np.ndarray, where: np.ndarray) -> Plate:
+        """Replace R, G, B of a region where `where` holds; every other pixel and channel stays to the bit.
+
+        rgb: H×W×3 float32 in the plate's own encoding; where: H×W bool. Pixels outside the data window are dropped,
+        as the windows stay what they are. In half channels finite values beyond ±65504 become ±65504.
+        """
+        main = self.main
+        shape = (region[3] - region[1], region[2] - region[0])
+        if rgb.shape != (*shape, 3) or where.shape != shape or where.dtype != np.bool_:
+            raise ValueError(
+                f"expected rgb {(*shape, 3)} and bool {shape}, got {rgb.shape}, {where.dtype} {where.shape}"
+            )
+        inner, target = _overlap(region, main.data_region)
+        mask, replaced = where[inner], {}
+        for index, name in enumerate(_picture_channels(main)):
+            pixels = main.channel(name).copy()
+            pixels[target][mask] = to_type(rgb[(*inner, index)][mask], pixels.dtype)
+            replaced[name] = pixels
+        pixels_now = tuple(replaced.get(name, old) for name, old in zip(main.channels, main.pixels, strict=True))
+        return self._with_main(dataclasses.replace(main, pixels=pixels_now))
+
+    def with_channels(self, channels: Mapping[str, np.ndarray | None], format: str = "half") -> Plate:
+        """Add channels to the main part, or replace those it has by the same name.
+
+        channels: name -> H×W float32 of the display window (None: zeros); format: "half" or "float". What lies
+        outside the display window is 0.
+        """
+        main = self.main
+        arrays = dict(zip(main.channels, main.pixels, strict=True))
+        formats = dict(zip(main.channels, main.formats, strict=True))
+        for name, values in channels.items():
+            arrays[name] = np.zeros((main.spec.height, main.spec.width), DTYPES[format])
+            formats[name] = format
+            if values is not None:
+                target, source = _overlap(main.data_region, (0, 0, self.width, self.height))
+                arrays[name][target] = to_type(values[source], arrays[name].dtype)
+        return self._with_main(Part(main.spec, tuple(arrays), tuple(formats.values()), tuple(arrays.values())))
+
+    def with_attributes(self, attributes: Mapping[str, str | int | float]) -> Plate:
+        """Add metadata to the main part, or replace it; keys like "bodydouble/persona" keep ours apart."""
+        spec = self.main.spec.copy()
+        for name, value in attributes.items():
+            spec.attribute(name, value)
+        return self._with_main(dataclasses.replace(self.main, spec=spec))
+
+    def _with_main(self, main: Part) -> Plate:
+        index = self.main_index
+        return dataclasses.replace(self, parts=(*self.parts[:index], main, *self.parts[index + 1 :]))
+
+
+def _rgb_in(channels: Sequence[str], layered: bool) -> tuple[str, str, str] | None:
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in channels if "." in name) if layered else [""]
+    for layer in layers:
+        for spelling in RGB_SPELLINGS:
+            red, green, blue = (f"{layer}.{name}" if layer else name for name in spelling)
+            if {red, green, blue} <= set(channels):
+                return red, green, blue
+    return None
+
+
+def _picture_channels(part: Header) -> tuple[str, str, str]:
+    names = part.rgb_channels()
+    assert names is not None, "the main part was chosen by its R, G, B"
+    return names
+
+
+def _overlap(a: Region, b: Region) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of what two regions share, counted in a and in b."""
+    x0, y0 = max(a[0], b[0]), max(a[1], b[1])
+    x1, y1 = max(x0, min(a[2], b[2])), max(y0, min(a[3], b[3]))
+    in_a = slice(y0 - a[1], y1 - a[1]), slice(x0 - a[0], x1 - a[0])
+    return in_a, (slice(y0 - b[1], y1 - b[1]), slice(x0 - b[0], x1 - b[0]))
+
+
+def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype == np.float16:
+        finite = np.isfinite(values)
+        values = np.where(finite, np.clip(values, -HALF_MAX, HALF_MAX), values)
+    return values.astype(dtype)
+
+
+def _readable_attributes(spec: Any) -> Iterator[tuple[str, Any]]:
+    for index in range(len(spec.extra_attribs)):
+        attribute = spec.extra_attribs[index]
+        try:
+            yield attribute.name, attribute.value
+        except UnicodeDecodeError:
+            continue
