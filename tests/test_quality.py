@@ -121,7 +121,7 @@ def test_wobble_cancels_steady_change_and_keeps_a_pop():
 def test_landmark_error_is_in_percent_of_the_eye_distance_and_leaves_out_the_jaw(rng):
     truth = rng.uniform(0, 500, (68, 2))
     truth[36], truth[45] = (100, 200), (300, 200)
-    moved = truth + [0.0, 4.0]
+    moved = truth + np.array([0.0, 4.0])
     moved[:17] += 1000
     assert quality.landmark_error(moved, truth) == pytest.approx(2.0)
 

@@ -1,11 +1,12 @@
 """Quality figures of a swap: pure functions on numpy arrays.
 
-Pictures are H×W×3 and, unless said otherwise, in *display code values*: linear Rec.709 clipped to [0, 1] and encoded with the
-sRGB curve (`display_code`). Mattes and weights are H×W in [0, 1]. Figures "in milli-codes" are display code values × 1000
-(an 8-bit step is 3.9). Landmarks are (68, 2) in pixels, iBUG order, any one pixel convention for both arguments.
+Pictures are H×W×3 and, unless said otherwise, in *display code values*: linear Rec.709 clipped to [0, 1] and encoded
+with the sRGB curve (`display_code`). Mattes and weights are H×W in [0, 1]. Figures "in milli-codes" are display code
+values × 1000 (an 8-bit step is 3.9). Landmarks are (68, 2) in pixels, iBUG order, any one pixel convention for both
+arguments.
 
-Figures that need the true picture: `psnr`, `ssim`, `flicker`, `landmark_error`. Without one: `seam`, `colour_step`, `wobble`,
-`highlights`, `outside_differences`, `identity`.
+Figures that need the true picture: `psnr`, `ssim`, `flicker`, `landmark_error`. Without one: `seam`, `colour_step`,
+`wobble`, `highlights`, `outside_differences`, `identity`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from bodydouble.images import Plate
+    from .plate import Part, Plate
 
 MILLI = 1000.0
 INNER = slice(17, 68)  # without the jaw line, which 2-D detectors slide along the visible outline
 OUTER_EYE_CORNERS = (36, 45)
 _SSIM_K1, _SSIM_K2, _SSIM_SIGMA, _SSIM_RADIUS = 0.01, 0.03, 1.5, 5
 _RING_SECTORS = 16
+_REC709_FROM_ACESCG = np.array(
+    [
+        [1.70505099, -0.62179212, -0.08325887],
+        [-0.13025642, 1.14080474, -0.01054832],
+        [-0.02400336, -0.12896898, 1.15297233],
+    ]
+)
+
+
+def rec709_from_acescg(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scene-linear Rec.709 (D65) of scene-linear ACEScg (D60), H×W×3, white on white by the Bradford transform.
+
+    Written out, so that the figures are the same under every OpenColorIO config.
+    """
+    return (rgb @ _REC709_FROM_ACESCG.T).astype(np.float32)
 
 
 def display_code(rgb_linear: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -85,8 +101,8 @@ def psnr(result: NDArray, truth: NDArray, weight: NDArray) -> float:
 def ssim(result: NDArray, truth: NDArray, weight: NDArray) -> float:
     """Structural similarity in [-1, 1] of display code values, averaged under a weight; higher is better.
 
-    Wang et al. 2004: Gaussian window (σ 1.5 px, 11×11), K1 0.01, K2 0.03, dynamic range 1, per channel. The map is made on the
-    whole neighbourhood and then weighted, so the matte's edge itself is never read as structure.
+    Wang et al. 2004: Gaussian window (σ 1.5 px, 11×11), K1 0.01, K2 0.03, dynamic range 1, per channel. The map is
+    made on the whole neighbourhood and then weighted, so the matte's edge itself is never read as structure.
     """
     area = _bounds(weight, _SSIM_RADIUS)
     if not weight[area].size:
@@ -132,8 +148,8 @@ def landmark_error(result: NDArray, truth: NDArray) -> float:
 class Identity:
     """How near one face is to a set of reference faces (dlib ResNet embeddings); lower is nearer.
 
-    `euclidean` is the distance to the references' mean embedding (dlib calls two faces one person below 0.6), `cosine` is
-    1 − cosine similarity to it, `nearest` the Euclidean distance to the nearest single reference.
+    `euclidean` is the distance to the references' mean embedding (dlib calls two faces one person below 0.6),
+    `cosine` is 1 − cosine similarity to it, `nearest` the Euclidean distance to the nearest single reference.
     """
 
     euclidean: float
@@ -144,7 +160,8 @@ class Identity:
 def identity(embedding: NDArray, references: NDArray) -> Identity:
     """Distances of an embedding (128,) to one person's reference embeddings (N, 128).
 
-    The mean embedding stands for the person: mean distance to the single frames would favour whoever has the tighter set.
+    The mean embedding stands for the person: mean distance to the single frames would favour whoever has the tighter
+    set.
     """
     references = np.atleast_2d(references).astype(np.float64)
     mean = references.mean(axis=0)
@@ -156,8 +173,8 @@ def identity(embedding: NDArray, references: NDArray) -> Identity:
 def identity_margin(embedding: NDArray, references: Mapping[str, NDArray], persona: str) -> float:
     """Euclidean distance to the nearest *other* person minus that to `persona`; above 0 the face reads as the persona.
 
-    `references` maps a person's name to embeddings (N, 128) and holds `persona` and at least one other, the performer first
-    of all. Higher is better. Distances as in `identity`.
+    `references` maps a person's name to embeddings (N, 128) and holds `persona` and at least one other, the performer
+    first of all. Higher is better. Distances as in `identity`.
     """
     distances = {name: identity(embedding, faces).euclidean for name, faces in references.items()}
     own = distances.pop(persona)
@@ -183,12 +200,58 @@ def changed_pixels(result: NDArray, plate: NDArray) -> NDArray[np.bool_]:
     return np.ascontiguousarray(result).view(bits) != np.ascontiguousarray(plate).view(bits)
 
 
+def display_channel(plate: Plate, name: str) -> NDArray[np.float32]:
+    """A channel of a plate's main part over the display window, H×W float32, 0 where the file has no data."""
+    x0, y0, x1, y1 = plate.main.data_region
+    shown = np.zeros((plate.height, plate.width), np.float32)
+    inner = np.s_[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)]
+    rows, columns = shown[inner].shape
+    top, left = max(0, -y0), max(0, -x0)
+    shown[inner] = plate.main.channel(name)[top : top + rows, left : left + columns]
+    return shown
+
+
+def outside_differences(result: Plate, plate: Plate, matte: NDArray) -> Outside:
+    """Pixels and channels of the plate that changed in any bit where the matte (H×W, display window) is 0.
+
+    Every part and channel of the plate counts, whatever lies outside the display window too; channels that only the
+    result has do not; a part, channel, window or type that the result has not kept counts as changed everywhere. 0 is
+    the promise.
+    """
+    pixels = 0
+    channels: list[str] = []
+    x0, y0, _, _ = plate.main.data_region
+    for index, before in enumerate(plate.parts):
+        after = result.parts[index] if index < len(result.parts) else None
+        changed = np.zeros((before.spec.height, before.spec.width), bool)
+        free = np.ones_like(changed)
+        if index == plate.main_index:
+            y, x = np.ogrid[y0 : y0 + free.shape[0], x0 : x0 + free.shape[1]]
+            shown = (y >= 0) & (y < plate.height) & (x >= 0) & (x < plate.width)
+            free = ~shown | (matte[np.clip(y, 0, plate.height - 1), np.clip(x, 0, plate.width - 1)] == 0)
+        for name in before.channels:
+            different = _changed_channel(after, before, name) & free
+            changed |= different
+            channels += [name] if different.any() else []
+        pixels += int(changed.sum())
+    return Outside(pixels, tuple(dict.fromkeys(channels)))
+
+
+def _changed_channel(after: Part | None, before: Part, name: str) -> NDArray[np.bool_]:
+    pixels = before.channel(name)
+    if after is None or name not in after.channels or after.data_window != before.data_window:
+        return np.ones(pixels.shape, np.bool_)
+    kept = after.channel(name)
+    return changed_pixels(kept, pixels) if kept.dtype == pixels.dtype else np.ones(pixels.shape, np.bool_)
+
+
 @dataclass(frozen=True)
 class Highlights:
     """Light above scene-linear 1.0 inside a matte, plate against result.
 
-    `plate_pixels`, `result_pixels`: pixels whose brightest channel is above 1.0; `plate_light`, `result_light`: the sum of what
-    is above. `kept` is result_light / plate_light (1 is the performer's own, nan when the plate has none).
+    `plate_pixels`, `result_pixels`: pixels whose brightest channel is above 1.0; `plate_light`, `result_light`: the
+    sum of what is above. `kept` is result_light / plate_light (1 is the performer's own, nan when the plate has
+    none).
     """
 
     plate_pixels: int
@@ -221,8 +284,8 @@ def highlights(result_linear: NDArray, plate_linear: NDArray, matte: NDArray) ->
 class Seam:
     """The edge that a swap adds along its outline, in milli-codes per pixel; lower is better.
 
-    `added`: mean |normal derivative of (result − plate)|; `plate`: mean |normal derivative of the plate| on the same pixels, the
-    edge strength that the picture carries there anyway.
+    `added`: mean |normal derivative of (result − plate)|; `plate`: mean |normal derivative of the plate| on the same
+    pixels, the edge strength that the picture carries there anyway.
     """
 
     added: float
@@ -256,9 +319,9 @@ def seam(result: NDArray, plate: NDArray, matte: NDArray, reach_px: int = 2) -> 
 def colour_step(result: NDArray, plate: NDArray, matte: NDArray, width_px: int = 6) -> float:
     """Tone step between the ring just inside the matte and the plate around it, in milli-codes; lower is better.
 
-    Per sector of the ring (sixteen around its centre, so that a light side and a dark side do not cancel), the mean RGB of the
-    result less that of the plate on the same pixels, as a Euclidean length; the mean over sectors. Measured against the
-    plate's own ring, so the picture's own change across the outline is no step.
+    Per sector of the ring (sixteen around its centre, so that a light side and a dark side do not cancel), the mean
+    RGB of the result less that of the plate on the same pixels, as a Euclidean length; the mean over sectors.
+    Measured against the plate's own ring, so the picture's own change across the outline is no step.
     """
     area = _bounds(matte, 3 * width_px)
     inside = matte[area] > 0
@@ -280,8 +343,8 @@ def colour_step(result: NDArray, plate: NDArray, matte: NDArray, width_px: int =
 def wobble(before: NDArray, now: NDArray, after: NDArray, weight: NDArray) -> float:
     """Mean |second difference in time| in milli-codes of three consecutive pictures (result − plate); lower is better.
 
-    Steady change cancels; boiling, popping and shaking remain. Give the differences in crop pixels (aligned to the face), or the
-    performer's own motion counts too.
+    Steady change cancels; boiling, popping and shaking remain. Give the differences in crop pixels (aligned to the
+    face), or the performer's own motion counts too.
     """
     second = before.astype(np.float32) - 2 * now + after
     return MILLI * _weighted_mean(np.abs(second), weight)
