@@ -12,9 +12,10 @@ from bodydouble.events import FrameDone, FrameFailed
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
-    colour_options,
+    colorspace_option,
     frames_option,
     json_option,
+    ocio_option,
     open_colour,
     plate_argument,
 )
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Find, follow and steady the faces of a shot.", epilog=EXIT_CODES)
-@plate_argument()
+@plate_argument
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Sidecar to write: *.faces.json.")
-@frames_option()
-@colour_options
+@frames_option
+@ocio_option
+@colorspace_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing sidecar.")
-@json_option()
+@json_option
 def align(
     plate: str,
     out: Path,

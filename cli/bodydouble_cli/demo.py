@@ -14,10 +14,10 @@ from bodydouble_cli.progress import open_run
 
 @click.command(short_help="Run the main job on the bundled shot and model.", epilog=EXIT_CODES)
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default="demo_out", show_default=True, help="Folder for the results."
+    "-o", "--out", type=click.Path(path_type=Path), default="demo_out", show_default=True, help="Where to write."
 )
-@device_option()
-@json_option()
+@device_option
+@json_option
 def demo(out: Path, device: str, as_json: bool) -> None:
     """Align, swap and review the bundled shot with the bundled model; needs no network and no data.
 

@@ -9,14 +9,11 @@ import click
 
 from bodydouble.errors import InputError
 from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.options import ocio_option
 
 
 @click.command(short_help="What is installed, which device, what is missing.", epilog=EXIT_CODES)
-@click.option(
-    "--ocio",
-    type=click.Path(path_type=Path),
-    help="OpenColorIO config to look at.  [default: $OCIO, else the built-in ACES studio config]",
-)
+@ocio_option
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document on standard output.")
 def doctor(ocio: Path | None, as_json: bool) -> None:
     """Say what is installed, which device will be used, what is missing and how to get it.

@@ -9,11 +9,13 @@ import click
 
 from bodydouble.errors import FacesetError
 from bodydouble.events import FrameDone, FrameSkipped
+from bodydouble.settings import ExtractSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
-    colour_options,
+    colorspace_option,
     frames_option,
     json_option,
+    ocio_option,
     open_colour,
     plate_argument,
 )
@@ -24,18 +26,19 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Cut training crops of one persona out of a plate.", epilog=EXIT_CODES)
-@plate_argument()
+@plate_argument
 @click.option("--faces", type=click.Path(path_type=Path), required=True, help="Shot faces of this plate, from align.")
 @click.option("--persona", required=True, metavar="NAME", help="Name the persona will be asked for by.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Faceset folder; is added to.")
-@frames_option()
+@frames_option
 @click.option("--person", type=int, help="Which person of the shot.  [default: the most prominent one]")
-@click.option("--size", type=int, default=320, show_default=True, help="Pixels across a crop.")
+@click.option("--size", type=int, default=ExtractSettings.size, show_default=True, help="Pixels across a crop.")
 @click.option(
-    "--rights", type=click.Path(path_type=Path), help="Rights record (JSON) to carry along: who allowed what, until when."
+    "--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when."
 )
-@colour_options
-@json_option()
+@ocio_option
+@colorspace_option
+@json_option
 def extract(
     plate: str,
     faces: Path,
@@ -62,7 +65,6 @@ def extract(
     from bodydouble.facesets import extract as extract_crops
     from bodydouble.rights import read_rights, rights_to_document
     from bodydouble.sequences import PlateSequence
-    from bodydouble.settings import ExtractSettings
     from bodydouble.shotfaces import read_shot_faces
 
     sequence = PlateSequence.find(plate)
@@ -71,7 +73,7 @@ def extract(
     wanted = tuple(frames) if frames is not None else sequence.frames
     with open_run("extract", frames=len(wanted), as_json=as_json) as run:
         if record is None:
-            run.notice(f"no --rights: persona {persona!r} will carry no rights record; make sure you may use this face.")
+            run.notice(f"no --rights: {persona!r} will carry no rights record; make sure you may use this face.")
         for found in extract_crops(
             sequence,
             wanted,

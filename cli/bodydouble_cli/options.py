@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from bodydouble.colour import Colour
     from bodydouble.frames import FrameRange
     from bodydouble.sequences import PlateSequence
-
-F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
-
 
 class FramesType(click.ParamType):
     """A frame range such as `1001-1100x2,1120`."""
@@ -58,40 +53,31 @@ class DurationType(click.ParamType):
         return seconds
 
 
-def plate_argument() -> Decorator[F]:
-    """The plate to read: a pattern, a file or a folder."""
-    return click.argument("plate", metavar="PLATE")
+plate_argument = click.argument("plate", metavar="PLATE")
 
+frames_option = click.option(
+    "--frames", type=FramesType(), help="Frames to work on, such as 1001-1100x2,1120.  [default: all of the plate]"
+)
 
-def frames_option() -> Decorator[F]:
-    """Which frames; all that exist when left out."""
-    return click.option(
-        "--frames", type=FramesType(), help="Frames to work on, such as 1001-1100x2,1120.  [default: all of the plate]"
-    )
+ocio_option = click.option(
+    "--ocio",
+    type=click.Path(path_type=Path),
+    help="OpenColorIO config.  [default: $OCIO, else the built-in ACES studio config]",
+)
 
+colorspace_option = click.option(
+    "--colorspace",
+    metavar="NAME",
+    help="Colour space of the plate.  [default: by its EXR attributes and the config's file rules]",
+)
 
-def colour_options(function: F) -> F:
-    """`--ocio` and `--colorspace`."""
-    function = click.option(
-        "--colorspace",
-        metavar="NAME",
-        help="Colour space of the plate.  [default: by its EXR attributes and the config's file rules]",
-    )(function)
-    return click.option(
-        "--ocio",
-        type=click.Path(path_type=Path),
-        help="OpenColorIO config.  [default: $OCIO, else the built-in ACES studio config]",
-    )(function)
+device_option = click.option(
+    "--device", default="auto", metavar="NAME", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
+)
 
-
-def device_option() -> Decorator[F]:
-    """Where the network runs."""
-    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
-
-
-def json_option() -> Decorator[F]:
-    """Events for programs instead of text for people."""
-    return click.option("--json", "as_json", is_flag=True, help="Write events as JSON lines on standard output.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write events as JSON lines on standard output, one object per line."
+)
 
 
 def open_colour(ocio: Path | None) -> Colour:

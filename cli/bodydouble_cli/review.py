@@ -9,7 +9,14 @@ import click
 
 from bodydouble.events import FrameDone, FrameFailed
 from bodydouble_cli.exits import EXIT_CODES
-from bodydouble_cli.options import chosen_frames, colour_options, frames_option, json_option, open_colour
+from bodydouble_cli.options import (
+    chosen_frames,
+    colorspace_option,
+    frames_option,
+    json_option,
+    ocio_option,
+    open_colour,
+)
 from bodydouble_cli.progress import open_run
 
 if TYPE_CHECKING:
@@ -21,11 +28,12 @@ if TYPE_CHECKING:
 @click.argument("result", metavar="OUT")
 @click.option("--plate", required=True, metavar="PLATE", help="The plate that the result was made from.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the page.")
-@click.option("--faces", type=click.Path(path_type=Path), help="Shot faces: adds close-ups and numbers inside the face.")
-@frames_option()
+@click.option("--faces", type=click.Path(path_type=Path), help="Shot faces: adds close-ups and figures of the face.")
+@frames_option
 @click.option("--view", metavar="NAME", help="OpenColorIO view of the pictures.  [default: the display's own]")
-@colour_options
-@json_option()
+@ocio_option
+@colorspace_option
+@json_option
 def review(
     result: str,
     plate: str,

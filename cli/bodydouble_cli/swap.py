@@ -11,10 +11,11 @@ from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
-    colour_options,
+    colorspace_option,
     device_option,
     frames_option,
     json_option,
+    ocio_option,
     open_colour,
     plate_argument,
 )
@@ -26,21 +27,22 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Replace the face in a plate with a persona.", epilog=EXIT_CODES)
-@plate_argument()
+@plate_argument
 @click.option("-o", "--out", required=True, metavar="OUT", help="Frames to write: a pattern or a folder.")
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Trained model: a NAME.comb folder.")
 @click.option("--persona", required=True, metavar="NAME", help="Who appears; `bodydouble info MODEL` lists them.")
 @click.option(
     "--faces", type=click.Path(path_type=Path), help="Shot faces from align.  [default: aligned first, in this run]"
 )
-@frames_option()
+@frames_option
 @click.option("--person", type=int, help="Whose face to replace.  [default: the most prominent person]")
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's own]")
 @click.option("--overwrite", is_flag=True, help="Write frames that exist again.  [default: skip them]")
-@device_option()
-@colour_options
-@json_option()
+@device_option
+@ocio_option
+@colorspace_option
+@json_option
 def swap(
     plate: str,
     out: str,

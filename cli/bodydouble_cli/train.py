@@ -3,36 +3,65 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bodydouble.events import Progress
+from bodydouble.settings import TrainSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import DurationType, device_option, json_option
 from bodydouble_cli.progress import open_run
+
+DEFAULT = TrainSettings()
 
 
 @click.command(short_help="Train a model from facesets; resumable.", epilog=EXIT_CODES)
 @click.argument("facesets", metavar="FACESET...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Model to write: a NAME.comb folder.")
-@click.option("--resolution", type=int, default=128, show_default=True, help="Pixels across the crop: 4·2^level.")
-@click.option("--width", type=float, default=0.25, show_default=True, help="Network width; 1 is the published one.")
-@click.option("--iterations", type=int, help="Iterations per level.  [default: the engine's preset]")
-@click.option("--time-budget", type=DurationType(), help="Train this long in all, spread over the levels: 30m, 8h.")
-@click.option("--batch", type=int, help="Crops per persona and update.  [default: the engine's preset]")
-@click.option("--learning-rate", type=float, help="Of Adam.  [default: the engine's preset]")
+@click.option(
+    "--resolution",
+    type=click.Choice([4 * 2**level for level in range(9)]),
+    default=DEFAULT.resolution,
+    show_default=True,
+    help="Pixels across the finished network's crop.",
+)
+@click.option(
+    "--width", type=float, default=DEFAULT.width, show_default=True, help="Channels, as a factor of the full network's."
+)
+@click.option(
+    "--iterations", type=int, default=DEFAULT.iterations, show_default=True, help="Per level; each updates everybody."
+)
+@click.option(
+    "--time-budget", "time_budget_s", type=DurationType(), help="Train so long in all instead: 90s, 30m, 8h."
+)
+@click.option("--batch", type=int, default=DEFAULT.batch, show_default=True, help="Crops per persona and update.")
+@click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True, help="Of Adam.")
 @click.option(
     "--loss",
     type=click.Choice(["masked", "target-masked"]),
-    default="masked",
+    default=DEFAULT.loss,
     show_default=True,
-    help="masked ignores the background; target-masked paints it black.",
+    help="masked leaves the background of a swap free, target-masked wants it black.",
 )
-@click.option("--precision", type=click.Choice(["bf16", "fp32"]), help="Of the network.  [default: the engine's preset]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-@device_option()
-@json_option()
-def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: object) -> None:
+@click.option(
+    "--l1-weight",
+    type=float,
+    default=DEFAULT.l1_weight,
+    show_default=True,
+    help="Adds a mean absolute difference; 0 is the published loss.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["bf16", "fp32"]),
+    default=DEFAULT.precision,
+    show_default=True,
+    help="bf16 is faster where the device has it.",
+)
+@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of everything random.")
+@device_option
+@json_option
+def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
     """Train a model of one persona per faceset, from small pictures to large ones.
 
     It can be stopped at any time (Ctrl-C saves first) and goes on where it was when called again with the same
@@ -42,13 +71,9 @@ def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: objec
     Example:
       bodydouble train facesets/anna facesets/ben facesets/carl -o cast.comb --time-budget 8h
     """
-    from bodydouble.settings import TrainSettings
     from bodydouble.training import train as train_comb
 
-    given = {name: value for name, value in options.items() if value is not None}
-    if "time_budget" in given:
-        given["time_budget_s"] = given.pop("time_budget")
-    settings = TrainSettings(**given)  # type: ignore[arg-type]
+    settings = TrainSettings(**options)
     with open_run("train", as_json=as_json) as run:
         for report in train_comb(facesets, out, settings):
             run.emit(

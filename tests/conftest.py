@@ -1,0 +1,44 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared test data, named by $BODYDOUBLE_SHARED or lying beside the repository."""
+    folder = Path(os.environ.get("BODYDOUBLE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no shared test data; name its folder in $BODYDOUBLE_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def python() -> Command:
+    """Runs a Python program in a process of its own that sees this checkout: `python("-c", "...")`."""
+    # Setting it keeps the test working where the checkout is not installed.
+    paths = [str(ROOT / "engine"), str(ROOT / "cli"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "100"}
+
+    def run(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

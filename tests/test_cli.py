@@ -1,0 +1,305 @@
+"""The command line: its surface, its exit codes, what it prints where."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+
+from bodydouble import errors, events
+from bodydouble_cli.exits import Terminated, exit_code_of
+from bodydouble_cli.info import facts_text
+from bodydouble_cli.main import cli, run
+from bodydouble_cli.options import DurationType, FramesType
+from bodydouble_cli.progress import compact_frames, failure_text, open_run
+
+SURFACE = {
+    "demo": {"--out", "--device", "--json"},
+    "doctor": {"--ocio", "--json"},
+    "info": {"--json"},
+    "align": {"--out", "--frames", "--ocio", "--colorspace", "--overwrite", "--json"},
+    "extract": {
+        "--faces", "--persona", "--out", "--frames", "--person", "--size", "--rights", "--ocio", "--colorspace",
+        "--json",
+    },
+    "train": {
+        "--out", "--resolution", "--width", "--iterations", "--time-budget", "--batch", "--learning-rate", "--loss",
+        "--l1-weight", "--precision", "--seed", "--device", "--json",
+    },
+    "swap": {
+        "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
+        "--overwrite", "--device", "--ocio", "--colorspace", "--json",
+    },
+    "review": {"--plate", "--out", "--faces", "--frames", "--view", "--ocio", "--colorspace", "--json"},
+}  # fmt: skip
+
+
+def options_of(command: click.Command) -> list[click.Option]:
+    return [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Runs the command line with a command `fail` that raises what it is given; returns the exit code."""
+
+    def call(problem: BaseException) -> int:
+        @click.command()
+        def fail() -> None:
+            raise problem
+
+        monkeypatch.setitem(cli.commands, "fail", fail)
+        return run(["fail"])
+
+    return call
+
+
+def test_the_commands_and_their_options_are_these():
+    found = {name: {option.opts[-1] for option in options_of(command)} for name, command in cli.commands.items()}
+    assert found == SURFACE
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_every_option_is_explained_and_never_prompts(name):
+    for option in options_of(cli.commands[name]):
+        assert option.help, option.name
+        assert not option.prompt
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_help_teaches_by_example_and_names_the_exit_codes(name, capsys):
+    assert run([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"bodydouble {name}" in text.split("Example")[1]
+    assert "Exit codes:" in text
+
+
+def test_the_group_lists_its_commands_in_the_order_of_the_work(capsys):
+    assert run(["--help"]) == 0
+    listed = capsys.readouterr().out.split("Commands:")[1]
+    assert listed.index("align") < listed.index("extract") < listed.index("train") < listed.index("swap")
+
+
+def test_version_prints_the_version_of_the_engine(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.strip().endswith("0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (errors.UsageError("x"), 2),
+        (errors.InputError("x"), 3),
+        (errors.PlateError("x"), 3),
+        (errors.ModelError("x"), 3),
+        (errors.FramesFailedError("x"), 4),
+        (errors.OutputError("x"), 4),
+        (errors.RightsError("x"), 5),
+        (errors.OutOfMemoryError("x"), 33),
+        (MemoryError("x"), 33),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 33),
+        (KeyboardInterrupt(), 130),
+        (Terminated(), 143),
+        (click.UsageError("x"), 2),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_an_expected_failure_is_one_message_on_stderr_and_its_exit_code(failing, capsys, problem, code):
+    assert failing(problem) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.strip()
+    assert "Traceback" not in err
+
+
+def test_the_out_of_memory_error_of_torch_is_33():
+    import torch
+
+    assert exit_code_of(torch.OutOfMemoryError("CUDA out of memory")) == 33
+
+
+def test_a_bug_shows_its_traceback_and_is_1(failing, capsys):
+    assert failing(ZeroDivisionError("oops")) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "ZeroDivisionError: oops" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["swap"], ["swap", "p.exr", "--nonsense"], ["align", "p.exr", "-o", "x", "--frames", "a-b"]],
+)
+def test_a_command_that_cannot_be_meant_is_2(arguments, capsys):
+    assert run(arguments) == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["align", "none.####.exr", "-o", "shot.faces.json"],
+        ["swap", "none.####.exr", "-o", "out", "--model", "m.comb", "--persona", "a"],
+        ["review", "none.####.exr", "--plate", "none.####.exr", "-o", "review"],
+        ["info", "none.exr"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_plate_that_is_not_there_is_3_and_named(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 3
+    assert "none." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_its_code_and_a_last_event(tmp_path, number, code):
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import click, time\n"
+        "from bodydouble_cli.main import cli, main\n"
+        "from bodydouble_cli.progress import open_run\n"
+        "@cli.command()\n"
+        "def slow():\n"
+        "    with open_run('slow', as_json=True):\n"
+        "        time.sleep(60)\n"
+        "import sys; sys.argv[1:] = ['slow']; main()\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert events.event_from_line(child.stdout.readline()) == events.RunStarted("slow", "0.1.0")
+        time.sleep(0.2)
+        child.send_signal(number)
+        out, err = child.communicate(timeout=30)
+    assert child.returncode == code
+    last = events.event_from_line(out.splitlines()[-1])
+    assert isinstance(last, events.RunDone)
+    assert last.exit_code == code
+    assert "Traceback" not in err
+
+
+def lines_of(text: str) -> list[events.Event]:
+    return [events.event_from_line(line) for line in text.splitlines()]
+
+
+def test_with_json_standard_output_holds_event_lines_from_first_to_last(capsys):
+    with open_run("swap", frames=2, as_json=True) as shown:
+        shown.emit(events.FrameDone(1001, "out.1001.exr", 0.9, {"read": 0.1}))
+        shown.emit(events.FrameSkipped(1002))
+        shown.output("frames", "out.####.exr")
+    out, err = capsys.readouterr()
+    first, *_, last = lines_of(out)
+    assert first == events.RunStarted("swap", "0.1.0", 2)
+    assert isinstance(last, events.RunDone)
+    assert (last.exit_code, last.done, last.failed, last.skipped) == (0, 1, 0, 1)
+    assert last.outputs == {"frames": "out.####.exr"}
+    assert err == ""
+
+
+def test_a_failed_frame_makes_the_run_fail_at_its_end(capsys):
+    with pytest.raises(errors.FramesFailedError, match="1 of 2 frames"), open_run("swap", as_json=True) as shown:
+        shown.emit(events.FrameFailed(1001, "no_face", "no face was found"))
+        shown.emit(events.FrameDone(1002))
+    last = lines_of(capsys.readouterr().out)[-1]
+    assert isinstance(last, events.RunDone)
+    assert (last.exit_code, last.done, last.failed) == (4, 1, 1)
+
+
+def test_a_run_that_breaks_off_says_why_in_its_last_event(capsys):
+    with pytest.raises(errors.RightsError), open_run("swap", as_json=True):
+        raise errors.RightsError("Ask Anna.")
+    last = lines_of(capsys.readouterr().out)[-1]
+    assert isinstance(last, events.RunDone)
+    assert (last.exit_code, last.message) == (5, "Ask Anna.")
+
+
+def test_without_a_terminal_progress_is_plain_lines_on_stderr_and_results_on_stdout(capsys):
+    with open_run("swap", frames=2) as shown:
+        shown.emit(events.FrameDone(1001, seconds={"read": 0.25, "write": 0.5}))
+        shown.notice("look here")
+        shown.emit(events.FrameSkipped(1002, message="exists"))
+        shown.output("frames", "out.####.exr")
+    out, err = capsys.readouterr()
+    assert out == "frames  out.####.exr\n"
+    assert err.splitlines() == [
+        "[1/2] frame 1001 done in 0.75 s",
+        "note: look here",
+        "[2/2] frame 1002 skipped: exists",
+    ]
+
+
+def test_on_a_terminal_failures_stay_readable_above_the_bar(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with pytest.raises(errors.FramesFailedError), open_run("swap", frames=3) as shown:
+        shown.emit(events.FrameDone(1001))
+        shown.emit(events.FrameFailed(1002, "failed", "unreadable [zip]"))
+        shown.emit(events.Progress("review", 1, 5, message="sheet"))
+        shown.output("frames", "out.####.exr")
+    out, err = capsys.readouterr()
+    assert "frame 1002 failed: unreadable [zip]" in err
+    assert "out.####.exr" in out
+
+
+def test_failures_are_listed_by_reason_with_compact_frames():
+    failures = [
+        *(events.FrameFailed(frame, "no_face", "no face was found") for frame in (1003, 1004, 1005, 1009)),
+        events.FrameFailed(1007, "missing", "no file"),
+    ]
+    assert failure_text(failures, 24).splitlines() == [
+        "5 of 24 frames have no result:",
+        "  1003-1005,1009 no face: no face was found",
+        "  1007 missing: no file",
+    ]
+
+
+def test_many_different_reasons_are_cut_short_but_no_frame_is_lost():
+    failures = [events.FrameFailed(frame, "failed", f"reason {frame}") for frame in range(1, 31)]
+    lines = failure_text(failures, 30).splitlines()
+    assert len(lines) == 12
+    assert "11-30" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"), [([], ""), ([5], "5"), ([3, 1, 2, 2], "1-3"), ([-2, -1, 0, 5, 7, 8], "-2-0,5,7-8")]
+)
+def test_compact_frames_are_sorted_ranges(frames, text):
+    assert compact_frames(frames) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("90", 90), ("30m", 1800), ("8h", 28800), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_a_duration_is_seconds(text, seconds):
+    assert DurationType().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0s", "-5s", "5d", "m"])
+def test_what_is_no_duration_is_a_usage_error(text):
+    with pytest.raises(click.BadParameter, match="no duration"):
+        DurationType().convert(text, None, None)
+
+
+def test_frames_are_a_range_with_steps():
+    assert list(FramesType().convert("1001-1007x2,1010", None, None)) == [1001, 1003, 1005, 1007, 1010]
+
+
+def test_nested_facts_are_indented_lines():
+    facts = {"kind": "model", "colour_space": None, "dims": {"level": 5}, "personas": [{"name": "a"}, {"name": "b"}]}
+    assert facts_text(facts).splitlines() == [
+        "kind: model",
+        "colour space: none",
+        "dims:",
+        "  level: 5",
+        "personas:",
+        "  - name: a",
+        "  - name: b",
+    ]
+
+
+def test_doctor_as_json_is_one_document(capsys):
+    assert run(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "bodydouble.doctor"
