@@ -1,0 +1,253 @@
+"""A model on disk: the folder ``NAME.comb/``. The only module of the torch layer that opens files.
+
+::
+
+    NAME.comb/
+        comb.json                    what it is: dims, model space, crop geometry, personas with rights, history
+        encoder.safetensors          shared
+        trunk.safetensors            tied decoder levels 0 and 1
+        personas/NAME.safetensors    one file per persona, loaded only when named
+        training/                    resume state; not needed to swap
+
+Tensors are safetensors, everything else JSON: reading a model runs no code of whoever made it. Files are written under a
+temporary name and renamed; ``comb.json`` goes last and carries the digest of each weight file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .comb import Comb, CombDims
+from .errors import ModelError, UnknownPersonaError, near_names
+from .modelspace import ModelSpace
+
+SCHEMA = "bodydouble.comb"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class PersonaCard:
+    """What ``comb.json`` says of a persona: its rights record (or None), crops it was trained on, digest of its weights."""
+
+    name: str
+    rights: Mapping[str, Any] | None = None
+    crops: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class CombCard:
+    """What ``comb.json`` says of a model.
+
+    Attributes:
+        dims: shapes of the network.
+        model_space: colour encoding of its crops.
+        interocular, eye_line: the crop geometry it was trained with, in unit-crop sides.
+        forehead: reach of the matte it was trained with.
+        personas: one card each.
+        history: one entry per training run: settings, seconds, images, loss.
+        encoder_digest, trunk_digest: SHA-256 of the files.
+    """
+
+    dims: CombDims
+    model_space: ModelSpace
+    interocular: float
+    eye_line: float
+    forehead: float
+    personas: tuple[PersonaCard, ...]
+    history: tuple[Mapping[str, Any], ...] = field(default=())
+    encoder_digest: str = ""
+    trunk_digest: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the personas."""
+        return tuple(card.name for card in self.personas)
+
+    def persona(self, name: str) -> PersonaCard:
+        """Card of persona `name`.
+
+        Raises:
+            UnknownPersonaError: the model does not have it.
+        """
+        for card in self.personas:
+            if card.name == name:
+                return card
+        raise UnknownPersonaError(f"the model has no persona {name!r}. {near_names(name, self.names)}")
+
+
+def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = torch.float16) -> CombCard:
+    """Write a model; returns the card with the digests of what was written.
+
+    Args:
+        folder: the ``NAME.comb`` folder, made if missing.
+        comb: the network; all personas of `card` must be loaded.
+        card: what it is.
+        dtype: of the weights on disk.
+    """
+    (folder / "personas").mkdir(parents=True, exist_ok=True)
+    encoder = _save(folder / "encoder.safetensors", comb.encoder, dtype)
+    trunk = _save(folder / "trunk.safetensors", comb.trunk, dtype)
+    personas = tuple(
+        PersonaCard(
+            one.name,
+            one.rights,
+            one.crops,
+            _save(folder / "personas" / f"{one.name}.safetensors", comb.personas[one.name], dtype),
+        )
+        for one in card.personas
+    )
+    written = CombCard(
+        card.dims, card.model_space, card.interocular, card.eye_line, card.forehead, personas, card.history, encoder, trunk
+    )
+    write_json(folder / "comb.json", _as_json(written))
+    return written
+
+
+def read_card(folder: Path) -> CombCard:
+    """Read ``comb.json`` alone.
+
+    Raises:
+        ModelError: missing, damaged, or of a newer version.
+    """
+    path = Path(folder) / "comb.json"
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is not a model: it has no comb.json. Give the NAME.comb folder that 'train' made.") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); copy the model again.") from error
+    try:
+        return _from_json(data, path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged ({type(error).__name__}: {error}); copy the model again.") from error
+
+
+def load_comb(folder: Path, personas: Sequence[str], device: torch.device | str = "cpu") -> tuple[Comb, CombCard]:
+    """Load encoder, trunk and only the named personas, float32, ready to swap (no gradients).
+
+    Raises:
+        ModelError: a file is missing, damaged, or not what ``comb.json`` says.
+        UnknownPersonaError: a name the model does not have.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    cards = [card.persona(name) for name in personas]
+    with torch.device("meta"):
+        comb = Comb(card.dims, [one.name for one in cards])
+    _load(folder / "encoder.safetensors", comb.encoder, card.encoder_digest)
+    _load(folder / "trunk.safetensors", comb.trunk, card.trunk_digest)
+    for one in cards:
+        _load(folder / "personas" / f"{one.name}.safetensors", comb.personas[one.name], one.digest)
+    return comb.to(device).eval().requires_grad_(False), card
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a safetensors file atomically; returns its SHA-256."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(temporary))
+        digest = _digest(temporary)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return digest
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ModelError: missing or damaged.
+    """
+    try:
+        return load_file(str(path))
+    except FileNotFoundError as error:
+        raise ModelError(f"the model is incomplete: {path} is missing; copy the model again.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); copy the model again.") from error
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(document, indent=1) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _save(path: Path, module: nn.Module, dtype: torch.dtype) -> str:
+    return save_tensors(path, {name: tensor.to(dtype) for name, tensor in module.state_dict().items()})
+
+
+def _load(path: Path, module: nn.Module, digest: str) -> None:
+    tensors = load_tensors(path)
+    if digest and _digest(path) != digest:
+        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wanted != found:
+        wrong = sorted(set(wanted.items()) ^ set(found.items()))[0][0]
+        raise ModelError(f"{path} does not fit comb.json: {wrong} is {found.get(wrong)}, expected {wanted.get(wrong)}.")
+    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _as_json(card: CombCard) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "dims": {"level": card.dims.level, "size": card.dims.size, "width": card.dims.width},
+        "model_space": card.model_space.as_dict(),
+        "crop": {"interocular": card.interocular, "eye_line": card.eye_line, "forehead": card.forehead},
+        "encoder": {"sha256": card.encoder_digest},
+        "trunk": {"sha256": card.trunk_digest},
+        "personas": {
+            one.name: {"sha256": one.digest, "crops": one.crops, "rights": one.rights} for one in card.personas
+        },
+        "history": [dict(entry) for entry in card.history],
+    }
+
+
+def _from_json(data: Mapping[str, Any], path: Path) -> CombCard:
+    if data["schema"] != SCHEMA or data["version"] > VERSION:
+        raise ModelError(
+            f"{path}: {data['schema']} version {data['version']} is not one this version reads ({SCHEMA} up to {VERSION}); "
+            "update bodydouble."
+        )
+    for name in data["personas"]:
+        if Path(name).name != name or name.startswith("."):
+            raise ModelError(f"{path}: persona name {name!r} is not a plain name; this model is not to be trusted.")
+    return CombCard(
+        CombDims(data["dims"]["level"], data["dims"]["width"]),
+        ModelSpace(**data["model_space"]),
+        data["crop"]["interocular"],
+        data["crop"]["eye_line"],
+        data["crop"]["forehead"],
+        tuple(
+            PersonaCard(name, entry["rights"], entry["crops"], entry["sha256"])
+            for name, entry in data["personas"].items()
+        ),
+        tuple(data["history"]),
+        data["encoder"]["sha256"],
+        data["trunk"]["sha256"],
+    )

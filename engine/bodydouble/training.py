@@ -1,0 +1,315 @@
+"""Progressive training of a comb on the facesets of its personas.
+
+One iteration shuffles the personas; each in turn gives a batch of its own crops and one gradient update, so that encoder
+and trunk get P updates and each decoder one. Everything random is drawn from (seed, iteration, persona): the state
+of a training is its weights, the optimiser's moments and one number.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .checkpoint import CombCard, PersonaCard, load_tensors, save_comb, save_tensors, write_json
+from .comb import Comb, CombDims, level_size, size_level
+from .errors import FacesetError, ModelError
+from .facesets import Faceset
+from .geometry import EYE_LINE, INTEROCULAR
+from .losses import level_loss
+from .modelspace import ModelSpace, to_model
+from .schedule import BUDGET_WEIGHTS, Phase, Schedule, by_weights
+from .settings import TrainSettings
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """One report of a running training.
+
+    Attributes:
+        level, size: growth stage trained now and its picture side in pixels.
+        alpha: gain of that level.
+        iteration: iterations done so far.
+        progress: 0..1 over the whole training.
+        loss: mean over the personas since the last report.
+        images_per_s: crops trained per second since the last report.
+        seconds: training time so far, all runs together.
+        seconds_left: estimate to the end.
+        message: what happened ("saved", "done"), else empty.
+    """
+
+    level: int
+    size: int
+    alpha: float
+    iteration: int
+    progress: float
+    loss: float
+    images_per_s: float
+    seconds: float
+    seconds_left: float
+    message: str = ""
+
+
+@dataclass
+class _State:
+    """All that changes while training."""
+
+    comb: Comb
+    optimiser: torch.optim.Adam
+    iteration: int = 0
+    seconds: float = 0.0
+    images: int = 0
+
+
+def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterator[TrainProgress]:
+    """Train a comb on one faceset per persona; yields a report every few seconds.
+
+    A training that finds its own state in ``out/training`` goes on from there. The model in `out` can be used to swap
+    after every "saved" report. Closing the iterator saves the state first.
+
+    Args:
+        folders: facesets, one or more folders per persona.
+        out: the ``NAME.comb`` folder.
+        settings: everything else.
+
+    Raises:
+        FacesetError: a faceset is unreadable, or they do not fit together.
+        ModelError: `out` holds another model.
+    """
+    facesets = _by_persona([Faceset.load(Path(folder)) for folder in folders])
+    device = pick_device(settings.device)
+    top = size_level(settings.resolution)
+    space = ModelSpace(primaries=next(iter(facesets.values()))[0].primaries)
+    plan = _schedule(settings, top)
+    state = _restore_or_start(out, settings, CombDims(top, settings.width), tuple(facesets), device)
+    card = _card(facesets, state, settings, space)
+    wide = {name: torch.cat([one.pixels() for one in parts]) for name, parts in facesets.items()}
+    pad = next(iter(facesets.values()))[0]
+    reach = pad.pad / pad.size
+    level_store: dict[str, Tensor] = {}
+    stored_level = -1
+    unsaved = False
+    reported = saved = time.monotonic()
+    reported_images, losses = state.images, []
+    try:
+        while (progress := _progress(state, settings, top)) < 1.0:
+            started = time.monotonic()
+            phase = plan.at(progress)
+            if phase.level != stored_level:
+                level_store = {name: _resized(crops, phase.level, pad.size).to(device) for name, crops in wide.items()}
+                stored_level = phase.level
+            # One iteration: the personas in shuffled order, a batch and an update each.
+            losses.append(_iterate(state, level_store, phase, settings, space, reach, device))
+            now = time.monotonic()
+            state.seconds += now - started
+            unsaved = True
+            message = ""
+            if now - saved >= settings.checkpoint_every_s:
+                card = _save(out, state, card, settings, progress)
+                saved, unsaved, message = now, False, "saved"
+            if now - reported >= settings.report_every_s or message:
+                rate = (state.images - reported_images) / max(now - reported, 1e-9)
+                yield _report(state, phase, progress, losses, rate, message)
+                reported, reported_images, losses = now, state.images, []
+        _save(out, state, card, settings, 1.0)
+        unsaved = False
+        yield _report(state, plan.at(1.0), 1.0, losses, 0.0, "done")
+    finally:
+        if unsaved:
+            _save(out, state, card, settings, _progress(state, settings, top))
+
+
+def pick_device(name: str) -> torch.device:
+    """"auto" is the first accelerator torch finds, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _iterate(
+    state: _State,
+    store: Mapping[str, Tensor],
+    phase: Phase,
+    settings: TrainSettings,
+    space: ModelSpace,
+    reach: float,
+    device: torch.device,
+) -> float:
+    names = list(store)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.iteration)
+    order = [names[index] for index in torch.randperm(len(names), generator=generator).tolist()]
+    for group in state.optimiser.param_groups:
+        group["lr"] = phase.learning_rate
+    total = 0.0
+    for name in order:
+        picture, matte = _batch(store[name], phase.level, settings, space, reach, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            result = state.comb(picture.contiguous(memory_format=torch.channels_last), name, phase.level, phase.alpha)
+        loss = level_loss(result.float(), picture, matte, phase.level, settings.loss, settings.l1_weight)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimiser.step()
+        state.images += len(picture)
+        total += float(loss.detach())
+    state.iteration += 1
+    return total / len(order)
+
+
+def _batch(
+    crops: Tensor, level: int, settings: TrainSettings, space: ModelSpace, reach: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A jittered batch: pictures N×3×S×S in model space and mattes N×1×S×S, float32."""
+    count = settings.batch
+    index = torch.randint(len(crops), (count,), generator=generator)
+    wide = crops[index.to(crops.device)].float()
+    draw = (torch.rand(count, 8, generator=generator) * 2 - 1).to(wide.device)
+    size = level_size(level)
+    # Unit-crop centre coordinates in −0.5..0.5, turned, scaled and shifted a little; wide crops reach ±(0.5 + reach).
+    angle = draw[:, 0] * torch.pi / 180 * settings.jitter_degrees
+    scale = (1 + settings.jitter_scale * draw[:, 1]) / (0.5 + reach)
+    cosine, sine = scale * angle.cos() * 0.5, scale * angle.sin() * 0.5
+    shift = settings.jitter_shift * draw[:, 2:4] / (0.5 + reach)
+    matrix = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], dim=1).view(count, 2, 3)
+    grid = F.affine_grid(matrix, [count, 4, size, size], align_corners=False)
+    sampled = F.grid_sample(wide, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    stops = settings.jitter_exposure * draw[:, 4:5] + settings.jitter_balance * draw[:, 5:8]
+    light = sampled[:, :3] * torch.exp2(stops)[:, :, None, None]
+    return to_model(light, space).clamp(0.0, 1.0), sampled[:, 3:].clamp(0.0, 1.0)
+
+
+def _resized(wide: Tensor, level: int, size: int) -> Tensor:
+    """The crops at a quarter more than the density of `level`, anti-aliased; float16."""
+    side = min(wide.shape[-1], round(wide.shape[-1] * 1.25 * level_size(level) / size))
+    if side == wide.shape[-1]:
+        return wide
+    parts = [
+        F.interpolate(part.float(), size=(side, side), mode="bilinear", antialias=True).half()
+        for part in wide.split(32)
+    ]
+    return torch.cat(parts)
+
+
+def _schedule(settings: TrainSettings, top: int) -> Schedule:
+    weights = BUDGET_WEIGHTS[: top + 1] if settings.time_budget_s else (1.0,) * (top + 1)
+    return by_weights(weights, settings.settle, settings.learning_rate, settings.settle_learning_rate)
+
+
+def _progress(state: _State, settings: TrainSettings, top: int) -> float:
+    if settings.time_budget_s:
+        return min(1.0, state.seconds / settings.time_budget_s)
+    total = settings.iterations * (top + 1) / (1 - settings.settle)
+    return min(1.0, state.iteration / total)
+
+
+def _report(
+    state: _State, phase: Phase, progress: float, losses: Sequence[float], rate: float, message: str
+) -> TrainProgress:
+    left = state.seconds * (1 - progress) / progress if progress > 0 else float("inf")
+    mean = sum(losses) / len(losses) if losses else float("nan")
+    size = level_size(phase.level)
+    return TrainProgress(
+        phase.level, size, phase.alpha, state.iteration, progress, mean, rate, state.seconds, left, message
+    )
+
+
+def _by_persona(facesets: Sequence[Faceset]) -> dict[str, list[Faceset]]:
+    grouped: dict[str, list[Faceset]] = {}
+    for one in facesets:
+        grouped.setdefault(one.persona, []).append(one)
+    if not grouped:
+        raise FacesetError("no faceset was given; make one with 'extract'.")
+    first = facesets[0]
+    for one in facesets:
+        if (one.size, one.pad, one.primaries) != (first.size, first.pad, first.primaries):
+            raise FacesetError(
+                f"{one.folder} has crops of {one.size}+{one.pad} px in {one.primaries}, {first.folder} of "
+                f"{first.size}+{first.pad} px in {first.primaries}; extract them alike."
+            )
+    return grouped
+
+
+def _card(
+    facesets: Mapping[str, Sequence[Faceset]], state: _State, settings: TrainSettings, space: ModelSpace
+) -> CombCard:
+    personas = tuple(
+        PersonaCard(name, parts[0].rights, sum(len(one.crops) for one in parts)) for name, parts in facesets.items()
+    )
+    return CombCard(state.comb.dims, space, INTEROCULAR, EYE_LINE, settings.forehead, personas)
+
+
+def _restore_or_start(
+    out: Path, settings: TrainSettings, dims: CombDims, personas: tuple[str, ...], device: torch.device
+) -> _State:
+    torch.manual_seed(settings.seed)
+    comb = Comb(dims, personas).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(comb.parameters(), lr=settings.learning_rate, fused=True)
+    state = _State(comb, optimiser)
+    path = out / "training" / "state.json"
+    if not path.exists():
+        if (out / "comb.json").exists():
+            raise ModelError(f"{out} already holds a model without training state; train into another folder.")
+        return state
+    try:
+        saved = json.loads(path.read_text())
+        wanted = {"level": dims.level, "width": dims.width, "personas": list(personas)}
+        if saved["model"] != wanted:
+            raise ModelError(f"{out} was trained as {saved['model']}, now asked for {wanted}; train into another folder.")
+        tensors = load_tensors(out / "training" / "state.safetensors")
+        comb.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("comb.")})
+        _restore_moments(comb, optimiser, tensors)
+        iteration, seconds, images = tensors["progress"].tolist()
+        return replace(state, iteration=int(iteration), seconds=seconds, images=int(images))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"the training state in {path.parent} is damaged ({error}); remove that folder to begin anew.") from error
+
+
+def _restore_moments(comb: Comb, optimiser: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:
+    for name, parameter in comb.named_parameters():
+        if f"step.{name}" not in tensors:
+            continue
+        optimiser.state[parameter] = {
+            "step": tensors[f"step.{name}"].to(torch.float32),
+            "exp_avg": tensors[f"mean.{name}"].to(parameter.device, memory_format=torch.preserve_format),
+            "exp_avg_sq": tensors[f"square.{name}"].to(parameter.device, memory_format=torch.preserve_format),
+        }
+
+
+def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, progress: float) -> CombCard:
+    """Write the model and, last, the resume state."""
+    entry: dict[str, Any] = {
+        "settings": asdict(settings),
+        "iterations": state.iteration,
+        "images": state.images,
+        "seconds": round(state.seconds, 1),
+        "progress": round(progress, 6),
+        "torch": torch.__version__,
+    }
+    card = save_comb(out, state.comb, replace(card, history=(entry,)))
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    tensors = {f"comb.{name}": value for name, value in state.comb.state_dict().items()}
+    for name, parameter in state.comb.named_parameters():
+        moments = state.optimiser.state.get(parameter)
+        if moments:
+            tensors[f"step.{name}"] = moments["step"].reshape(1)[0].clone()
+            tensors[f"mean.{name}"] = moments["exp_avg"]
+            tensors[f"square.{name}"] = moments["exp_avg_sq"]
+    # Weights, moments and progress in one file: a kill between two files cannot tear them apart.
+    tensors["progress"] = torch.tensor([state.iteration, state.seconds, state.images], dtype=torch.float64)
+    save_tensors(out / "training" / "state.safetensors", tensors)
+    write_json(
+        out / "training" / "state.json",
+        {
+            "version": STATE_VERSION,
+            "model": {"level": card.dims.level, "width": card.dims.width, "personas": list(card.names)},
+        },
+    )
+    return card
