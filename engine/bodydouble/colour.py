@@ -8,6 +8,7 @@ of its format, by its `chromaticities`, or by the config's file rules, in that o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ class Colour:
 
     def __init__(self, config: str | Path | None = None) -> None:
         """config: a file, an archive or "ocio://…"; default `$OCIO`, else the built-in one. Errors: InputError."""
-        self.source = str(config or os.environ.get("OCIO") or BUILT_IN_CONFIG)
+        # A Path folds the two slashes of ocio://NAME into one.
+        self.source = re.sub("^ocio:/+", "ocio://", str(config or os.environ.get("OCIO") or BUILT_IN_CONFIG))
         try:
             self._config = ocio.Config.CreateFromFile(self.source)
         except ocio.Exception as error:

@@ -23,8 +23,8 @@ from bodydouble.plate import DTYPES, Header, Part, Plate, Region, to_type
 from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
-    "Header", "Part", "Plate", "Region", "output_compression", "read_headers", "read_image", "read_plate",
-    "write_image", "write_plate",
+    "Header", "Part", "Plate", "Region", "output_compression", "output_compression_of", "read_headers", "read_image",
+    "read_plate", "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
@@ -60,16 +60,21 @@ def read_plate(path: str | Path) -> Plate:
 
 
 def output_compression(plate: Plate, requested: str | None = None) -> tuple[str, str]:
-    """The compression `write_plate` gives the main part, and a sentence when it is not the plate's own (else "").
+    """The compression `write_plate` gives the main part, and a sentence when it is not the plate's own (else "")."""
+    return output_compression_of(plate.main, requested)
+
+
+def output_compression_of(part: Header, requested: str | None = None) -> tuple[str, str]:
+    """The compression a part is written with, and a sentence when it is not its own (else "").
 
     A lossy compression would change pixels that nobody touched, so such plates are written with zip unless the
     caller asks otherwise.
     """
-    name = _compression(plate.main, requested)
+    name = _compression(part, requested)
     if requested and name.split(":")[0] in LOSSY_COMPRESSIONS:
         return name, f"{name} is lossy: pixels outside the matte will differ a little from the plate."
-    if not requested and name != plate.main.compression and plate.main.compression != "none":
-        return name, f"The plate's {plate.main.compression} is lossy; {name} keeps untouched pixels bit-identical."
+    if not requested and name != part.compression and part.compression != "none":
+        return name, f"The plate's {part.compression} is lossy; {name} keeps untouched pixels bit-identical."
     return name, ""
 
 

@@ -1,0 +1,202 @@
+"""What is this file: a plate, a finished frame, shot faces, a faceset or a model.
+
+Reads headers and JSON only, so it is quick and loads no torch. Keys that are not known are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bodydouble.colour import Colour
+from bodydouble.errors import BodydoubleError, FacesetError, InputError, ModelError, UnknownColourSpaceError
+from bodydouble.frames import FrameRange
+from bodydouble.images import Header, output_compression_of, read_headers
+from bodydouble.sequences import PlateSequence
+from bodydouble.shotfaces import SCHEMA as SHOT_FACES_SCHEMA
+from bodydouble.shotfaces import read_shot_faces
+
+OUR_ATTRIBUTES = "bodydouble/"
+SAFETENSORS_HEADER_LIMIT = 100_000_000
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a path is.
+
+    Attributes:
+        kind: "plate", "finished frames", "shot faces", "faceset" or "model".
+        path: as it was given.
+        facts: by name, values that JSON can hold.
+    """
+
+    kind: str
+    path: str
+    facts: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything in one mapping, `kind` and `path` first."""
+        return {"kind": self.kind, "path": self.path, **self.facts}
+
+
+def inspect(path: str | Path, colour: Colour | None = None) -> Inspection:
+    """Say what a path is. colour: the config that names a plate's space, by default `Colour()`.
+
+    Errors: InputError (PlateError, SidecarError, …) naming the file when it is none of ours or damaged.
+    """
+    place = Path(path)
+    if (place / "comb.json").is_file() or place.suffix == ".comb":
+        return Inspection("model", str(path), _model_facts(place))
+    if (place / "faceset.json").is_file():
+        return Inspection("faceset", str(path), _faceset_facts(place))
+    if place.suffix == ".json":
+        return Inspection("shot faces", str(path), _shot_faces_facts(place))
+    sequence = PlateSequence.find(path)
+    headers = read_headers(sequence.path(sequence.frames[0]))
+    main = next((header for header in headers if header.rgb_channels()), headers[0])
+    facts = _plate_facts(sequence, headers, main, colour)
+    return Inspection("finished frames" if facts["made_by_bodydouble"] else "plate", str(path), facts)
+
+
+def _plate_facts(
+    sequence: PlateSequence, headers: tuple[Header, ...], main: Header, colour: Colour | None
+) -> dict[str, Any]:
+    attributes = main.attributes
+    ours = {
+        key.removeprefix(OUR_ATTRIBUTES): value for key, value in attributes.items() if key.startswith(OUR_ATTRIBUTES)
+    }
+    x0, y0, x1, y1 = main.display_window
+    name, note = output_compression_of(main)
+    return {
+        "pattern": sequence.pattern,
+        "frames": str(sequence.range),
+        "frame_count": len(sequence.frames),
+        "missing_frames": str(FrameRange.of(sequence.missing)) or None,
+        "size": f"{x1 - x0}x{y1 - y0}",
+        "colour_space": _colour_space(attributes, sequence, colour),
+        "made_by_bodydouble": {key: _plain(value) for key, value in ours.items()} or None,
+        "parts": [_part_facts(header) for header in headers],
+        "output_compression": note or name,
+        "attributes": {key: _plain(value) for key, value in attributes.items() if not key.startswith(OUR_ATTRIBUTES)},
+    }
+
+
+def _part_facts(header: Header) -> dict[str, Any]:
+    channels: dict[str, list[str]] = {}
+    for name, format in zip(header.channels, header.formats, strict=True):
+        channels.setdefault(format, []).append(name)
+    return {
+        "name": header.name or None,
+        "channels": {format: " ".join(names) for format, names in channels.items()},
+        "display_window": list(header.display_window),
+        "data_window": list(header.data_window),
+        "compression": header.compression,
+        "tile": list(header.tile) if header.tile else None,
+        "deep": header.deep,
+    }
+
+
+def _colour_space(attributes: Mapping[str, Any], sequence: PlateSequence, colour: Colour | None) -> str:
+    try:
+        return (colour or Colour()).space_of(attributes, sequence.path(sequence.frames[0]))
+    except UnknownColourSpaceError as error:
+        return f"unknown ({error})"
+
+
+def _shot_faces_facts(path: Path) -> dict[str, Any]:
+    document = _json(path, InputError)
+    if document.get("schema") != SHOT_FACES_SCHEMA:
+        raise InputError(f"{path}: its schema is {document.get('schema')!r}; this is no file that 'info' knows.")
+    shot = read_shot_faces(path)
+    frames = sorted(shot.frames)
+    seen = Counter(face.person for faces in shot.frames.values() for face in faces)
+    without = [frame for frame in frames if not shot.frames[frame]]
+    return {
+        "plate": shot.plate,
+        "size": f"{shot.width}x{shot.height}",
+        "frames": str(FrameRange.of(frames)),
+        "frames_without_a_face": str(FrameRange.of(without)) or None,
+        "persons": {str(person): f"{count} frames" for person, count in sorted(seen.items())},
+    }
+
+
+def _faceset_facts(folder: Path) -> dict[str, Any]:
+    document = _json(folder / "faceset.json", FacesetError)
+    crops = document.get("crops")
+    known = {key: _plain(value) for key, value in document.items() if key not in ("crops", "schema", "version")}
+    pictures = [path for path in (folder / "crops").glob("*") if path.is_file() and not path.name.startswith(".")]
+    return {
+        **known,
+        "crops": len(crops) if isinstance(crops, list) else None,
+        "bytes": sum(picture.stat().st_size for picture in pictures),
+    }
+
+
+def _model_facts(folder: Path) -> dict[str, Any]:
+    if not folder.exists():
+        raise ModelError(f"{folder}: no such folder. Give the NAME.comb folder that 'train' made.")
+    document = _json(folder / "comb.json", ModelError)
+    personas, dims = document.get("personas", {}), document.get("dims", {})
+    if not isinstance(personas, Mapping) or not isinstance(dims, Mapping):
+        raise ModelError(f"{folder / 'comb.json'}: damaged; copy the model again.")
+    history = document.get("history")
+    return {
+        **dims,
+        "model_space": document.get("model_space"),
+        "crop": document.get("crop"),
+        "personas": {name: _persona_facts(folder, name, entry) for name, entry in personas.items()},
+        "encoder": _weights(folder / "encoder.safetensors"),
+        "trunk": _weights(folder / "trunk.safetensors"),
+        "training_runs": len(history) if isinstance(history, list) else None,
+    }
+
+
+def _persona_facts(folder: Path, name: str, entry: Any) -> dict[str, Any]:
+    known = dict(entry) if isinstance(entry, Mapping) else {}
+    return {
+        "rights": known.get("rights"),
+        "crops": known.get("crops"),
+        "weights": _weights(folder / "personas" / f"{name}.safetensors"),
+    }
+
+
+def _weights(path: Path) -> dict[str, Any] | str:
+    """Size, parameters and types of a safetensors file by its header: a length, then JSON; or what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            tensors = json.loads(file.read(min(length, SAFETENSORS_HEADER_LIMIT)))
+        entries = [entry for name, entry in tensors.items() if name != "__metadata__"]
+        return {
+            "bytes": path.stat().st_size,
+            "parameters": sum(math.prod(entry["shape"]) for entry in entries),
+            "types": sorted({entry["dtype"] for entry in entries}),
+        }
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        return "damaged"
+
+
+def _json(path: Path, error_type: type[BodydoubleError]) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise error_type(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise error_type(f"{path}: not valid JSON ({error}); copy or make it again.") from error
+    if not isinstance(document, dict):
+        raise error_type(f"{path}: not a document of ours.")
+    return document
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float | bool | None | Mapping):
+        return value
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else str(value)
