@@ -16,7 +16,7 @@ from bodydouble_cli.exits import Terminated, exit_code_of
 from bodydouble_cli.info import facts_text
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.options import DurationType, FramesType
-from bodydouble_cli.progress import compact_frames, failure_text, open_run
+from bodydouble_cli.progress import failure_text, open_run
 
 SURFACE = {
     "demo": {"--out", "--device", "--json"},
@@ -261,13 +261,6 @@ def test_many_different_reasons_are_cut_short_but_no_frame_is_lost():
     lines = failure_text(failures, 30).splitlines()
     assert len(lines) == 12
     assert "11-30" in lines[-1]
-
-
-@pytest.mark.parametrize(
-    ("frames", "text"), [([], ""), ([5], "5"), ([3, 1, 2, 2], "1-3"), ([-2, -1, 0, 5, 7, 8], "-2-0,5,7-8")]
-)
-def test_compact_frames_are_sorted_ranges(frames, text):
-    assert compact_frames(frames) == text
 
 
 @pytest.mark.parametrize(

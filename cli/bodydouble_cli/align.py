@@ -46,7 +46,8 @@ def align(
     """Find the faces of a plate, follow each person through the shot and steady the landmarks.
 
     Writes the shot faces, a sidecar that extract, swap and review read. Run it once per shot, over the whole shot:
-    people are told apart over time, so a swap gives the same result however a farm cuts it into chunks.
+    people are told apart over time, so a swap gives the same result however a farm cuts it into chunks. Frames in
+    which no face is found are listed and make the exit code 4; the sidecar is written all the same.
 
     \b
     Example:
@@ -61,6 +62,7 @@ def align(
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
     sequence = PlateSequence.find(plate)
     wanted = chosen_frames(sequence, frames)
+    empty: list[int] = []
     with open_run("align", frames=len(wanted), as_json=as_json) as run:
 
         def on_frame(found: FrameDetections) -> None:
@@ -68,8 +70,14 @@ def align(
                 faces = "1 face" if len(found.faces) == 1 else f"{len(found.faces)} faces"
                 run.emit(FrameDone(found.frame, seconds={"align": found.seconds}, message=faces))
             else:
-                run.emit(FrameFailed(found.frame, "no_face", "no face was found"))
+                empty.append(found.frame)
 
         shot = align_shot(sequence, wanted, open_colour(ocio), colorspace, AlignSettings(), on_frame=on_frame)
+        # The shot solve may have filled a gap that the detector left.
+        for frame in empty:
+            if shot.frames.get(frame):
+                run.emit(FrameDone(frame, message="filled in from its neighbours"))
+            else:
+                run.emit(FrameFailed(frame, "no_face", "no face was found"))
         write_shot_faces(out, shot)
         run.output("shot faces", out)

@@ -99,27 +99,18 @@ def open_run(command: str, *, frames: int = 0, as_json: bool = False) -> Iterato
 
 def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
     """What failed, one line per reason, frames as compact ranges."""
+    from bodydouble.frames import FrameRange
+
     frames_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for failure in failures:
         frames_of[failure.status, failure.message].append(failure.frame)
     lines = [f"{len(failures)} of {total} frames have no result:"]
     for (status, message), frames in list(frames_of.items())[:LISTED_REASONS]:
-        lines.append(f"  {compact_frames(frames)} {status.replace('_', ' ')}: {message}")
+        lines.append(f"  {FrameRange.of(frames)} {status.replace('_', ' ')}: {message}")
     if len(frames_of) > LISTED_REASONS:
         rest = [frame for frames in list(frames_of.values())[LISTED_REASONS:] for frame in frames]
-        lines.append(f"  {compact_frames(rest)}: other reasons, see the lines above")
+        lines.append(f"  {FrameRange.of(rest)}: other reasons, see the lines above")
     return "\n".join(lines)
-
-
-def compact_frames(frames: Sequence[int]) -> str:
-    """`[1, 2, 3, 7]` as `1-3,7`."""
-    runs: list[list[int]] = []
-    for frame in sorted(set(frames)):
-        if runs and frame == runs[-1][1] + 1:
-            runs[-1][1] = frame
-        else:
-            runs.append([frame, frame])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 class JsonLines:

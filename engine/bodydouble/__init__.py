@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from bodydouble.errors import BodydoubleError
     from bodydouble.facesets import Faceset, extract
     from bodydouble.frames import FrameRange
-    from bodydouble.images import Plate, read_plate, write_plate
+    from bodydouble.images import read_plate, write_plate
     from bodydouble.modelspace import ModelSpace
+    from bodydouble.plate import Plate
     from bodydouble.reviewing import review
     from bodydouble.rights import RightsRecord
     from bodydouble.sequences import PlateSequence
@@ -39,7 +40,7 @@ _MODULE_OF = {
     "Faceset": "facesets",
     "FrameRange": "frames",
     "ModelSpace": "modelspace",
-    "Plate": "images",
+    "Plate": "plate",
     "PlateSequence": "sequences",
     "RightsRecord": "rights",
     "ShotFaces": "shotfaces",
