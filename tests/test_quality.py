@@ -38,6 +38,13 @@ def test_a_broken_pixel_counts_as_black_or_white():
     np.testing.assert_allclose(quality.display_code(linear)[0, 0], [0, 1, 0], atol=1e-6)
 
 
+def test_acescg_white_is_rec709_white_and_a_broken_pixel_breaks_nothing():
+    acescg = np.array([[[1, 1, 1], [np.nan, np.inf, -np.inf]]], np.float32)
+    rec709 = quality.rec709_from_acescg(acescg)
+    np.testing.assert_allclose(rec709[0, 0], 1.0, atol=1e-6)
+    assert np.isfinite(rec709).all()
+
+
 # ---------------------------------------------------------------- psnr, ssim
 
 

@@ -31,16 +31,19 @@ _REC709_FROM_ACESCG = np.array(
         [1.70505099, -0.62179212, -0.08325887],
         [-0.13025642, 1.14080474, -0.01054832],
         [-0.02400336, -0.12896898, 1.15297233],
-    ]
+    ],
+    np.float32,
 )
 
 
 def rec709_from_acescg(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scene-linear Rec.709 (D65) of scene-linear ACEScg (D60), H×W×3, white on white by the Bradford transform.
 
-    Written out, so that the figures are the same under every OpenColorIO config.
+    Written out, so that the figures are the same under every OpenColorIO config. NaN counts as black, Inf as white, so
+    that one broken pixel does not spoil a figure.
     """
-    return (rgb @ _REC709_FROM_ACESCG.T).astype(np.float32)
+    finite = np.nan_to_num(rgb, nan=0.0, posinf=1.0, neginf=0.0)
+    return np.asarray(finite @ _REC709_FROM_ACESCG.T, np.float32)
 
 
 def display_code(rgb_linear: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -265,10 +268,10 @@ class Highlights:
 
 
 def highlights(result_linear: NDArray, plate_linear: NDArray, matte: NDArray) -> Highlights:
-    """Highlights inside the matte of two H×W×3 scene-linear pictures (same primaries, any)."""
+    """Highlights inside the matte of two scene-linear H×W×3 pictures in the same primaries; NaN and Inf are none."""
 
     def above(picture: NDArray) -> NDArray:
-        brightest = np.nan_to_num(picture, nan=0.0, posinf=65504.0, neginf=0.0).max(axis=2)
+        brightest = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0).max(axis=2)
         return np.where(matte > 0, np.maximum(brightest - 1.0, 0.0), 0.0)
 
     result, plate = above(result_linear), above(plate_linear)
