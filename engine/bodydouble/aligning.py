@@ -88,8 +88,7 @@ def measure_faces(finder: FaceFinder, image_u8: NDArray[np.uint8], settings: Ali
     """Every face of one display-encoded H×W×3 picture."""
     for found in finder.detect(image_u8, settings.upsample, settings.detect_size, settings.threshold):
         marks = finder.stabilised_landmarks(image_u8, found.box_px, settings.beta)
-        spread = marks.spread_px / (found.box_px[2] - found.box_px[0])
-        yield FoundFace(found.box_px, marks.points_px, found.score, float(spread))
+        yield FoundFace(found.box_px, marks.points_px, found.score, marks.spread)
 
 
 def to_detection_image(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:

