@@ -123,28 +123,34 @@ def offset_matte(
 def inward_feather(matte: torch.Tensor, width_px: float) -> torch.Tensor:
     """A smooth ramp from 0 on the matte's outline to its full value `width_px` inside; never above the matte.
 
-    A blur moves the edge both ways; of a blur B of the matte only the inner half is kept, 2B - 1. On a straight outline
-    B is one half, so the ramp starts there at 0. Its ends are rounded by a smoothstep. Works on any soft matte
-    (occlusions included), where a distance to a polygon is not known.
+    The depth inside is read off a Gaussian blur B: along a straight outline B = Φ(depth / sigma), so the depth is
+    sigma √2 erfinv(2B - 1). That needs no polygon, so it works on any soft matte (occlusions included), moves without
+    steps, and rounds corners. The ramp is a smoothstep of depth / width.
 
     Args:
         matte: …×H×W float32 in [0, 1]. It continues beyond the image as at the border.
         width_px: length of the ramp in pixels, ≥ 0; 0 returns the matte.
 
     Returns:
-        The feathered matte, same shape; exactly 0 where `matte` is 0, exactly 1 where all within `width_px` is 1.
+        The feathered matte, same shape; exactly 0 where `matte` is 0, 1 deep inside.
     """
     if matte.ndim < 2 or matte.dtype != torch.float32 or width_px < 0:
-        raise ValueError(f"need a …×H×W float32 matte, width_px ≥ 0; got {tuple(matte.shape)} {matte.dtype}, {width_px}")
+        raise ValueError(f"need …×H×W float32 and width_px ≥ 0, got {tuple(matte.shape)} {matte.dtype}, {width_px}")
     if width_px == 0:
         return matte
-    return inner_half(gaussian(matte, width_px / 3), matte)
+    sigma_px = width_px / 2  # at the ramp's end B = Φ(2) = 0.977, far enough from 1 for erfinv
+    spread = math.sqrt(2 * (sigma_px**2 + 1 / 12))  # a pixel's coverage is itself blurred by its square: 1/12
+    depth = torch.erfinv((2 * gaussian(matte, sigma_px) - 1).clamp_(0, 1)) * spread
+    return _smoothstep((depth / width_px).clamp_(0, 1)) * matte
 
 
 def inner_half(blurred: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
     """The inner part of a blurred matte's edge: 0 at one half, 1 at one, smooth at both ends; 0 where `matte` is."""
-    ramp = (2 * blurred - 1).clamp_(0, 1)
-    return ramp * ramp * (3 - 2 * ramp) * matte
+    return _smoothstep((2 * blurred - 1).clamp_(0, 1)) * matte
+
+
+def _smoothstep(ramp: torch.Tensor) -> torch.Tensor:
+    return ramp * ramp * (3 - 2 * ramp)
 
 
 def gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:

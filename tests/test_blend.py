@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bodydouble.blend import (
+    blend,
+    complete,
+    extend,
+    gaussian_pyramid,
+    laplacian_pyramid,
+    level_count,
+    level_masks,
+    reconstruct,
+)
+from bodydouble.matte import polygon_matte
+
+SIZES = [(64, 64), (33, 47), (61, 29), (97, 5), (20, 80), (2, 3)]
+
+
+def blob(size: tuple[int, int], seed: int = 0) -> torch.Tensor:
+    """A wobbly polygon's coverage that leaves a border, 1×1×H×W."""
+    angle = np.linspace(0, 2 * np.pi, 17, endpoint=False)
+    radius = 0.28 + 0.12 * np.random.default_rng(seed).random(17)
+    x = size[1] * (0.5 + radius * np.cos(angle)) - 0.5
+    y = size[0] * (0.5 + radius * np.sin(angle)) - 0.5
+    return polygon_matte(np.stack([x, y], 1), size)[None, None]
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).random(shape, np.float32) * 1.4 - 0.2)
+
+
+# The algorithm once more, pixel by pixel and in float64, as DESIGN and docs/blend.md write it down.
+
+
+def literal_reduce(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    result = np.zeros(((height + 1) // 2, (width + 1) // 2))
+    for y, x in np.ndindex(*result.shape):
+        for j, wj in enumerate((1, 4, 6, 4, 1)):
+            for i, wi in enumerate((1, 4, 6, 4, 1)):
+                value = image[min(max(2 * y + j - 2, 0), height - 1), min(max(2 * x + i - 2, 0), width - 1)]
+                result[y, x] += wj * wi / 256 * value
+    return result
+
+
+def literal_expand(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    result = np.zeros(size)
+    for y, x in np.ndindex(*size):
+        for j, wj in enumerate((1, 4, 6, 4, 1)):
+            for i, wi in enumerate((1, 4, 6, 4, 1)):
+                if (y + j) % 2 == 0 and (x + i) % 2 == 0:
+                    row, column = (y + j - 2) // 2, (x + i - 2) // 2
+                    value = image[min(max(row, 0), image.shape[0] - 1), min(max(column, 0), image.shape[1] - 1)]
+                    result[y, x] += wj * wi / 64 * value
+    return result
+
+
+def literal_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    radius = max(1, int(np.ceil(3 * sigma)))
+    taps = np.exp(-((np.arange(-radius, radius + 1) / sigma) ** 2) / 2)
+    taps /= taps.sum()
+    for _ in range(2):
+        padded = np.pad(image, ((radius, radius), (0, 0)), mode="edge")
+        image = sum(tap * padded[k : k + len(image)] for k, tap in enumerate(taps)).T
+    return image
+
+
+def literal_blend(swap: np.ndarray, plate: np.ndarray, mask: np.ndarray, sigma: float, plate_levels: int) -> np.ndarray:
+    levels = max(1, int(np.log2(min(plate.shape))))
+    swaps, plates, masks = [swap], [plate], [mask]
+    for stack in (swaps, plates, masks):
+        while len(stack) < levels:
+            stack.insert(0, literal_reduce(stack[0]))
+    result = None
+    for level in range(1, levels + 1):
+        s, t, m = swaps[level - 1], plates[level - 1], masks[level - 1]
+        if level > 1:
+            s, t = s - literal_expand(swaps[level - 2], s.shape), t - literal_expand(plates[level - 2], t.shape)
+        if sigma > 0:  # the background mask's blur, of which only the part inside the outline counts
+            background = np.minimum(1, 2 * literal_blur(1 - m, sigma))
+            m = m * (1 - background) ** 2 * (1 + 2 * background)
+        out = (1 - m) * t + m * (t if level <= plate_levels else s)
+        result = out if result is None else out + literal_expand(result, out.shape)
+    return np.where(mask > 0, plate + mask * (result - plate), plate)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("sigma", "plate_levels"), [(1.0, 2), (0.0, 0), (2.3, 1)])
+def test_the_blend_agrees_with_its_definition_pixel_by_pixel(size, sigma, plate_levels):
+    swap, plate, mask = noise(1, 1, *size, seed=1), noise(1, 1, *size, seed=2), blob(size)
+    expected = literal_blend(*(x[0, 0].double().numpy() for x in (swap, plate, mask)), sigma, plate_levels)
+    assert np.abs(blend(swap, plate, mask, sigma, plate_levels)[0, 0].numpy() - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [*SIZES, (512, 512), (251, 113), (1, 1), (1, 9)])
+def test_a_pyramid_gives_its_image_back(size):
+    image = noise(2, 3, *size) * 4
+    assert (reconstruct(laplacian_pyramid(image, level_count(size))) - image).abs().max() < 1e-6
+
+
+def test_levels_follow_the_shorter_side_and_the_first_is_the_coarsest():
+    assert [level_count(size) for size in ((512, 512), (511, 900), (320, 320), (5, 97), (1, 1))] == [9, 8, 8, 2, 1]
+    shapes = [tuple(image.shape[-2:]) for image in gaussian_pyramid(noise(1, 1, 40, 21), 4)]
+    assert shapes == [(5, 3), (10, 6), (20, 11), (40, 21)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_outside_the_mask_is_the_plate_to_the_bit(size):
+    swap, plate, mask = noise(2, 3, *size, seed=3) * 50, noise(2, 3, *size, seed=4), blob(size).repeat(2, 1, 1, 1)
+    for sigma in (0.0, 1.0):
+        outside = (mask == 0).expand_as(plate)
+        assert torch.equal(blend(swap, plate, mask, sigma)[outside], plate[outside])
+
+
+def test_coarse_bands_hardly_reach_over_the_outline_before_they_are_cut():
+    mask = blob((128, 128))
+    masks = level_masks(mask, 7, 1.0)
+    leaked = reconstruct([torch.zeros_like(m) if k < 2 else m for k, m in enumerate(masks)])  # all bands one
+    alone = reconstruct([torch.zeros_like(m) if k < 2 else m for k, m in enumerate(gaussian_pyramid(mask, 7))])
+    outside = mask == 0
+    assert leaked[outside].mean() < 0.1 * alone[outside].mean()
+
+
+def test_the_same_image_in_both_places_returns_as_it_is():
+    plate = noise(1, 3, 50, 41)
+    assert torch.equal(blend(plate, plate, blob((50, 41))), plate)
+
+
+def test_deep_inside_the_fine_bands_are_the_swaps():
+    plate = torch.zeros(1, 3, 128, 128)
+    texture = (torch.arange(128) % 4 < 2).float().expand(1, 3, 128, 128) - 0.5
+    out = blend(texture, plate, blob((128, 128)))
+    assert (out - texture)[..., 50:78, 50:78].abs().max() < 0.02
+
+
+@pytest.mark.parametrize("constant", [0.2, -0.15])
+def test_a_tone_difference_known_only_inside_the_matte_vanishes(constant):
+    plate, matte = noise(1, 3, 96, 113), blob((96, 113))
+    swap = torch.where(matte > 0, plate + constant, 7.0)
+    assert (blend(complete(swap, plate, matte), plate, matte) - plate).abs().max() < 1e-6
+
+
+def test_a_light_gradient_known_only_inside_the_matte_nearly_vanishes():
+    plate, matte = noise(1, 3, 128, 128), blob((128, 128))
+    slope = torch.linspace(-0.2, 0.2, 128).expand(1, 3, 128, 128)
+    swap = torch.where(matte > 0, plate + slope, 0.0)
+    assert (blend(complete(swap, plate, matte), plate, matte) - plate).abs().max() < 0.012
+
+
+def test_the_extension_keeps_what_is_known_and_stays_in_its_range():
+    difference, matte = noise(2, 3, 70, 45), blob((70, 45)).repeat(2, 1, 1, 1)
+    filled = extend(difference, matte)
+    known = (matte == 1).expand_as(difference)
+    assert torch.equal(filled[known], difference[known])
+    weighted = difference[(matte > 0).expand_as(difference)]
+    assert weighted.min() - 1e-5 <= filled.min() <= filled.max() <= weighted.max() + 1e-5
+
+
+def test_the_extension_of_a_slope_has_no_blocks():
+    slope = torch.linspace(0, 1, 128).expand(1, 1, 128, 128)
+    filled = extend(slope, blob((128, 128)))
+    assert filled.diff(dim=-1).abs().max() < 3 / 128  # no step steeper than a few times the slope itself
+    assert filled.diff(dim=-2).abs().max() < 3 / 128
+
+
+def test_an_empty_matte_leaves_the_plate():
+    plate, matte = noise(1, 3, 31, 17), torch.zeros(1, 1, 31, 17)
+    assert torch.equal(complete(noise(1, 3, 31, 17, seed=5), plate, matte), plate)
+
+
+def test_a_frame_gives_the_same_bits_alone_and_in_a_batch():
+    swap, plate = noise(3, 3, 75, 62, seed=6), noise(3, 3, 75, 62, seed=7)
+    mask = torch.cat([blob((75, 62), seed) for seed in range(3)])
+    together = blend(complete(swap, plate, mask), plate, mask)
+    for k in range(3):
+        s, t, m = (x[k : k + 1].clone() for x in (swap, plate, mask))
+        assert torch.equal(together[k : k + 1], blend(complete(s, t, m), t, m))
+
+
+def test_what_does_not_fit_is_refused():
+    plate, mask = torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8)
+    with pytest.raises(ValueError, match="mask N×1×H×W"):
+        blend(plate, plate, mask[:, 0])
+    with pytest.raises(ValueError, match="float32"):
+        blend(plate.double(), plate, mask)
+    for bad in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="swap has NaN or infinite"):
+            complete(torch.full_like(plate, bad), plate, mask)
+    with pytest.raises(ValueError, match="sigma"):
+        blend(plate, plate, mask, sigma=-1.0)
