@@ -139,8 +139,7 @@ def inward_feather(matte: torch.Tensor, width_px: float) -> torch.Tensor:
     if width_px == 0:
         return matte
     sigma_px = width_px / 2  # at the ramp's end B = Φ(2) = 0.977, far enough from 1 for erfinv
-    spread = math.sqrt(2 * (sigma_px**2 + 1 / 12))  # a pixel's coverage is itself blurred by its square: 1/12
-    depth = torch.erfinv((2 * gaussian(matte, sigma_px) - 1).clamp_(0, 1)) * spread
+    depth = torch.erfinv((2 * gaussian(matte, sigma_px) - 1).clamp_(0, 1)) * (sigma_px * math.sqrt(2))
     return _smoothstep((depth / width_px).clamp_(0, 1)) * matte
 
 

@@ -85,14 +85,14 @@ def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _source_positions(
     source_from_destination: npt.NDArray[np.float64], size: tuple[int, int], image: torch.Tensor, reach: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where each destination pixel's centre falls in the source: x and y, h×w float64.
+    """Where each destination pixel's centre falls in the source: x and y, h×w float64 on the CPU (not all GPUs have it).
 
     Positions farther outside than `reach`, where padding is constant to all taps, are brought there: the region stays
     bounded.
     """
     height, width = size
-    rows = torch.arange(height, dtype=torch.float64, device=image.device)[:, None]
-    columns = torch.arange(width, dtype=torch.float64, device=image.device)[None, :]
+    rows = torch.arange(height, dtype=torch.float64)[:, None]
+    columns = torch.arange(width, dtype=torch.float64)[None, :]
     (xx, xy, x0), (yx, yy, y0), _ = source_from_destination.tolist()
     x = (xx * columns + (xy * rows + x0)).clamp(-reach, image.shape[2] - 1 + reach)
     y = (yx * columns + (yy * rows + y0)).clamp(-reach, image.shape[1] - 1 + reach)
@@ -162,7 +162,8 @@ def _cubic(region: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tens
     channels, _, width = region.shape
     left, top = x.floor(), y.floor()
     fraction_x, fraction_y = (x - left).float().flatten(), (y - top).float().flatten()
-    first = ((top - 1) * width + (left - 1)).long().flatten()
+    fraction_x, fraction_y = fraction_x.to(region.device), fraction_y.to(region.device)
+    first = ((top - 1) * width + (left - 1)).long().flatten().to(region.device)
     flat = region.reshape(channels, -1)
     weights_x = [_keys(fraction_x - tap) for tap in (-1, 0, 1, 2)]
     total = torch.zeros((channels, first.numel()), dtype=torch.float32, device=region.device)
