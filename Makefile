@@ -10,6 +10,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= demo_out
+WHEELS ?= dist
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -35,7 +36,7 @@ types: .venv/installed-test
 	$(BIN)/mypy
 
 wheel: .venv/installed-test
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w "$(WHEELS)" .
 
 clean:
 	rm -rf .venv build dist demo_out .pytest_cache .mypy_cache .ruff_cache engine/*.egg-info cli/*.egg-info *.egg-info

@@ -21,7 +21,7 @@ from bodydouble_cli.progress import failure_text, open_run
 SURFACE = {
     "demo": {"--out", "--device", "--json"},
     "doctor": {"--ocio", "--json"},
-    "info": {"--json"},
+    "info": {"--ocio", "--json"},
     "align": {"--out", "--frames", "--ocio", "--colorspace", "--overwrite", "--json"},
     "extract": {
         "--faces", "--persona", "--out", "--frames", "--person", "--size", "--rights", "--ocio", "--colorspace",
