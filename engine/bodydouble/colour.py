@@ -20,6 +20,8 @@ from bodydouble.errors import InputError, UnknownColourSpaceError, near_names
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
+# The second is no subclass of the first.
+OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
 BUILT_IN_CONFIG = "ocio://studio-config-latest"
 WORKING_SPACE = "ACEScg"
 SRGB_NAMES = ("srgb_rec709_scene", "srgb_texture", "srgb_tx", "Utility - sRGB - Texture", "sRGB")
@@ -47,9 +49,10 @@ class Colour:
         self.source = re.sub("^ocio:/+", "ocio://", str(config or os.environ.get("OCIO") or BUILT_IN_CONFIG))
         try:
             self._config = ocio.Config.CreateFromFile(self.source)
-        except ocio.Exception as error:
+        except OCIO_ERRORS as error:
+            reason = " ".join(str(error).split())
             raise InputError(
-                f"{self.source}: not a usable OpenColorIO config ({error}). Check --ocio or $OCIO."
+                f"{self.source}: no usable OpenColorIO config ({reason}). Check --ocio or $OCIO."
             ) from error
 
     def __repr__(self) -> str:

@@ -166,6 +166,8 @@ def _part_specs(file: oiio.ImageInput, path: Path) -> Iterator[oiio.ImageSpec]:
         yield spec
     if count == 0 or count < expected:
         raise PlateError(f"{path}: part {count + 1} cannot be read ({_error_text(file)}). Render or copy it again.")
+    # Asking for one part too many leaves an error behind that reading pixels would take for its own.
+    _error_text(file)
 
 
 def _refuse_unsupported(specs: Iterable[oiio.ImageSpec], path: Path) -> None:

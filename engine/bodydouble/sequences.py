@@ -123,13 +123,13 @@ def _one_file(path: Path) -> PlateSequence:
 def _only_sequence_in(folder: Path) -> PlateSequence:
     found = [sequence for sequence in fileseq.findSequencesOnDisk(str(folder)) if _is_image(sequence)]
     if len(found) == 1:
-        first = Path(found[0][0])
-        single = _one_file(first)
-        return single if len(found[0]) == 1 else PlateSequence.find(single.pattern)
+        first = _one_file(Path(found[0][0]))
+        if len(found[0]) == 1 or "#" in first.pattern:
+            return first if len(found[0]) == 1 else PlateSequence.find(first.pattern)
     if not found:
         raise PlateError(f"{folder}: no image sequence in this folder. {_listing(folder)}")
     listed = ", ".join(sorted(f"{item.basename()}{item.frameRange()}{item.extension()}" for item in found)[:NEAR_FILES])
-    raise PlateError(f"{folder}: {len(found)} sequences in this folder ({listed}); name one, like plate.####.exr.")
+    raise PlateError(f"{folder}: no single sequence in this folder ({listed}); name one, like plate.####.exr.")
 
 
 def _is_image(sequence: fileseq.FileSequence) -> bool:
@@ -143,7 +143,7 @@ def _what_is_near(path: Path) -> str:
         return f"The folder {folder} does not exist."
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     near = difflib.get_close_matches(path.name, names, n=NEAR_FILES, cutoff=0.5)
-    return f"Near it: {', '.join(near)}." if near else _listing(folder)
+    return f"Near it: {', '.join(sorted(near))}." if near else _listing(folder)
 
 
 def _listing(folder: Path) -> str:
