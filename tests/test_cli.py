@@ -296,3 +296,51 @@ def test_nested_facts_are_indented_lines():
 def test_doctor_as_json_is_one_document(capsys):
     assert run(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == "bodydouble.doctor"
+
+
+@pytest.fixture
+def empty_plate(tmp_path):
+    """Two small frames without a face, one of them with NaN, Inf, negative and very bright pixels."""
+    import numpy as np
+
+    from bodydouble.images import write_image
+
+    pixels = np.full((90, 160, 3), 0.18, np.float32)
+    write_image(tmp_path / "plate.1001.exr", pixels)
+    pixels[:2, :2] = [[[np.nan] * 3, [np.inf] * 3], [[-1.0] * 3, [50.0] * 3]]
+    write_image(tmp_path / "plate.1002.exr", pixels)
+    return str(tmp_path / "plate.####.exr")
+
+
+def test_align_lists_frames_without_a_face_and_is_4_but_writes_the_sidecar(empty_plate, tmp_path, capsys):
+    sidecar = tmp_path / "shot.faces.json"
+    assert run(["align", empty_plate, "-o", str(sidecar), "--colorspace", "ACEScg", "--json"]) == 4
+    out, err = capsys.readouterr()
+    shown = lines_of(out)
+    assert [event.frame for event in shown if isinstance(event, events.FrameFailed)] == [1001, 1002]
+    assert "1001-1002 no face" in err
+    assert sidecar.is_file()
+    assert run(["info", str(sidecar)]) == 0
+
+
+def test_align_keeps_an_existing_sidecar_unless_told_to_overwrite(empty_plate, tmp_path, capsys):
+    sidecar = tmp_path / "shot.faces.json"
+    sidecar.write_text("precious")
+    assert run(["align", empty_plate, "-o", str(sidecar)]) == 2
+    assert sidecar.read_text() == "precious"
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_an_unknown_colour_space_is_2_with_near_names_and_no_sidecar(empty_plate, tmp_path, capsys):
+    sidecar = tmp_path / "shot.faces.json"
+    assert run(["align", empty_plate, "-o", str(sidecar), "--colorspace", "ACEScgg"]) == 2
+    assert "ACEScg" in capsys.readouterr().err
+    assert not sidecar.exists()
+
+
+def test_a_faceset_without_a_single_crop_is_3(empty_plate, tmp_path, capsys):
+    sidecar = tmp_path / "shot.faces.json"
+    run(["align", empty_plate, "-o", str(sidecar), "--colorspace", "ACEScg"])
+    arguments = ["extract", empty_plate, "--faces", str(sidecar), "--persona", "anna", "-o", str(tmp_path / "anna")]
+    assert run(arguments) == 3
+    assert "none of the 2 frames" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,9 @@ from bodydouble.settings import TrainSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import DurationType, device_option, json_option
 from bodydouble_cli.progress import open_run
+
+if TYPE_CHECKING:
+    from bodydouble.training import TrainProgress
 
 DEFAULT = TrainSettings()
 
@@ -90,10 +94,13 @@ def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: Any) 
                         "loss": report.loss,
                         "images_per_s": report.images_per_s,
                     },
-                    message=(
-                        f"{report.size} px, iteration {report.iteration}, loss {report.loss:.4f}, "
-                        f"{report.images_per_s:.0f} crops/s {report.message}"
-                    ).rstrip(),
+                    message=_message(report),
                 )
             )
         run.output("model", out)
+
+
+def _message(report: TrainProgress) -> str:
+    # The last report comes after the last iteration and has no loss of its own.
+    loss = "" if math.isnan(report.loss) else f", loss {report.loss:.4f}, {report.images_per_s:.0f} crops/s"
+    return f"{report.size} px, iteration {report.iteration}{loss} {report.message}".rstrip()
