@@ -163,7 +163,7 @@ class Colour:
         flags = ocio.OPTIMIZATION_LOSSLESS if exact else ocio.OPTIMIZATION_DEFAULT
         try:
             cpu = self._config.getProcessor(transform).getOptimizedCPUProcessor(flags)
-        except ocio.Exception as error:
+        except OCIO_ERRORS as error:
             raise InputError(
                 f"{self.source}: the transform cannot be built ({error}). Check --ocio or $OCIO."
             ) from error
