@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 import bodydouble
+from bodydouble.chips import box_from_unit
 from bodydouble.faces import FaceFinder
+from bodydouble.geometry import unit_from_landmarks
 from bodydouble.images import read_plate
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.tracks import FACE_SPREAD, FoundFace, link_people, same_place, solve_person
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
     from bodydouble.sequences import PlateSequence
 
 WORKING_SPACE = "ACEScg"
-
-
-@dataclass(frozen=True, eq=False)
-class FoundFace:
-    """One face as measured in one frame, in plate pixels; `spread` of the nine predictions, in box widths."""
-
-    box_px: NDArray[np.float64]
-    landmarks_px: NDArray[np.float64]
-    score: float | None
-    spread: float
+NEAR_FRAMES = 2
+"""A face is followed from a frame at most this far away."""
+FOLLOW_SCORE = -0.7
+"""Detector score, on an upright chip, above which a followed face is one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,30 +62,54 @@ def align_shot(
         measured.append(found)
         if on_frame is not None:
             on_frame(found)
+    measured = _follow_back(plate, measured, colour, colorspace, settings)
     return solve_shot(plate.pattern, measured, settings)
 
 
 def align_frames(
     plate: PlateSequence, frames: Sequence[int], colour: Colour, colorspace: str | None, settings: AlignSettings
 ) -> Iterator[FrameDetections]:
-    """Measure each frame in turn: detect, nine-fold landmarks. Raises PlateError as `align_shot`."""
+    """Measure each frame in turn: detect, nine-fold landmarks; a face of the frame before that the detector misses is
+    looked for where it was. Raises PlateError as `align_shot`.
+    """
     finder = FaceFinder()
+    before: FrameDetections | None = None
     for frame in frames:
         started = time.perf_counter()
-        path = plate.path(frame)
-        picture = read_plate(path)
-        space = colorspace or colour.space_of(picture.attributes, path)
-        image = to_detection_image(colour.converter(space, WORKING_SPACE)(picture.rgb()))
-        faces = tuple(measure_faces(finder, image, settings))
+        image = _detection_image(plate, frame, colour, colorspace)
+        faces = list(measure_faces(finder, image, settings))
+        if before is not None and abs(frame - before.frame) <= NEAR_FRAMES:
+            faces += follow_faces(finder, image, _missing(before.faces, faces), settings)
         height, width = image.shape[:2]
-        yield FrameDetections(frame, faces, time.perf_counter() - started, width, height)
+        before = FrameDetections(frame, tuple(faces), time.perf_counter() - started, width, height)
+        yield before
 
 
 def measure_faces(finder: FaceFinder, image_u8: NDArray[np.uint8], settings: AlignSettings) -> Iterator[FoundFace]:
-    """Every face of one display-encoded H×W×3 picture."""
-    for found in finder.detect(image_u8, settings.upsample, settings.detect_size, settings.threshold):
+    """Every face that the detector finds in one display-encoded H×W×3 picture, best score first.
+
+    A picture where it finds none is searched once more at double size.
+    """
+    upsample, size, threshold = settings.upsample, settings.detect_size, settings.threshold
+    detections = finder.detect(image_u8, upsample, size, threshold)
+    for found in detections or finder.detect(image_u8, upsample + 1, size, threshold):
         marks = finder.stabilised_landmarks(image_u8, found.box_px, settings.beta)
-        yield FoundFace(found.box_px, marks.points_px, found.score, marks.spread)
+        yield FoundFace(found.box_px, marks.points_px, unit_from_landmarks(marks.points_px), found.score, marks.spread)
+
+
+def follow_faces(
+    finder: FaceFinder, image_u8: NDArray[np.uint8], faces: Iterable[FoundFace], settings: AlignSettings
+) -> Iterator[FoundFace]:
+    """Faces of a neighbouring frame looked for near the same place; only those that the detector half believes in."""
+    for face in faces:
+        unit_from_plate = face.unit_from_plate
+        for _ in range(2):  # the first step catches up with the motion
+            marks = finder.refined_landmarks(image_u8, unit_from_plate, settings.beta)
+            unit_from_plate = unit_from_landmarks(marks.points_px)
+        score = finder.score_at(image_u8, unit_from_plate)
+        found = FoundFace(box_from_unit(unit_from_plate), marks.points_px, unit_from_plate, score or 0.0, marks.spread)
+        if score is not None and score > FOLLOW_SCORE and marks.spread < FACE_SPREAD and same_place(face, found, 1.0):
+            yield found
 
 
 def to_detection_image(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -110,21 +131,41 @@ def to_detection_image(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: AlignSettings) -> ShotFaces:
     """Make the measurements of all frames into shot faces: stable people, bridged gaps, steady alignment."""
-    measured = sorted(measured, key=lambda found: found.frame)
-    frames = {
-        found.frame: tuple(
-            Face(face.box_px, face.landmarks_px, face.score, confidence(face.score, face.spread), person)
-            for person, face in enumerate(found.faces)
-        )
-        for found in measured
-    }
-    width, height = (measured[0].width, measured[0].height) if measured else (0, 0)
-    tool = f"bodydouble {bodydouble.__version__}"
-    return ShotFaces(pattern, width, height, frames, settings=asdict(settings), tool=tool)
+    shot = sorted(measured, key=lambda found: found.frame)
+    numbers = [found.frame for found in shot]
+    frames: dict[int, tuple[Face, ...]] = {number: () for number in numbers}
+    for person, track in enumerate(link_people({found.frame: found.faces for found in shot})):
+        for frame, face in solve_person(person, track, numbers, settings).items():
+            frames[frame] += (face,)
+    width, height = (shot[0].width, shot[0].height) if shot else (0, 0)
+    return ShotFaces(pattern, width, height, frames, 1.0, asdict(settings), f"bodydouble {bodydouble.__version__}")
 
 
-def confidence(score: float | None, spread: float) -> float:
-    """How far landmarks can be trusted, 0..1, from the detector's score and the spread of the nine (box widths)."""
-    seen = 0.5 if score is None else float(np.clip(0.5 + score, 0.0, 1.0))
-    agreed = float(np.clip((0.02 - spread) / 0.01, 0.0, 1.0))
-    return seen * agreed
+def _follow_back(
+    plate: PlateSequence,
+    measured: Sequence[FrameDetections],
+    colour: Colour,
+    colorspace: str | None,
+    settings: AlignSettings,
+) -> list[FrameDetections]:
+    """The same frames, with faces that only a later frame shows clearly: the last frame first, each from the next."""
+    finder = FaceFinder()
+    result = list(measured)
+    for index in range(len(result) - 2, -1, -1):
+        here, later = result[index], result[index + 1]
+        missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
+        if missing:
+            image = _detection_image(plate, here.frame, colour, colorspace)
+            result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, image, missing, settings)))
+    return result
+
+
+def _detection_image(plate: PlateSequence, frame: int, colour: Colour, colorspace: str | None) -> NDArray[np.uint8]:
+    path = plate.path(frame)
+    picture = read_plate(path)
+    space = colorspace or colour.space_of(picture.attributes, path)
+    return to_detection_image(colour.converter(space, WORKING_SPACE)(picture.rgb()))
+
+
+def _missing(wanted: Iterable[FoundFace], present: Sequence[FoundFace]) -> list[FoundFace]:
+    return [face for face in wanted if not any(same_place(face, other) for other in present)]

@@ -18,7 +18,7 @@ CHIP_MARGIN = 0.4
 """Room around the box in a chip, in box widths: chins and shifted boxes reach beyond it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chip:
     """A face cut out upright: the picture, the detector's box in it, and the 3×3 from the plate's pixels to its own."""
 
@@ -45,6 +45,14 @@ def unit_from_box(box_px: ArrayLike) -> NDArray[np.float64]:
     return similarity_matrix((DETECTOR_BOX[2] - DETECTOR_BOX[0]) / width, 0.0, (box[:2] + box[2:]) / 2, centre)
 
 
+def box_from_unit(unit_from_plate: ArrayLike) -> NDArray[np.float64]:
+    """(4,) the detector's box of a face at an alignment; around the turned box if the head is tilted."""
+    left, top, right, bottom = DETECTOR_BOX
+    corners = np.array([(left, top), (right, top), (left, bottom), (right, bottom)])
+    points = apply(np.linalg.inv(np.asarray(unit_from_plate, np.float64)), corners)
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
 def cut_chip(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], box_px: float) -> Chip:
     """Cut the face at `unit_from_plate` out upright, with a margin, its box `box_px` wide; black outside."""
     scale = box_px / (DETECTOR_BOX[2] - DETECTOR_BOX[0])
@@ -60,7 +68,8 @@ def cut_chip(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], 
 def resample(image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
     """`side`² pixels of the picture through a similarity, bilinear; filtered first where it shrinks; black outside."""
     scale = similarity_scale(chip_from_plate)
-    picture, plate_from_chip = image_u8, np.linalg.inv(chip_from_plate)
+    picture = image_u8
+    plate_from_chip = np.asarray(np.linalg.inv(chip_from_plate), np.float64)
     if scale < 1:
         picture, small_from_plate = _shrunk_region(image_u8, plate_from_chip, side, scale)
         plate_from_chip = small_from_plate @ plate_from_chip

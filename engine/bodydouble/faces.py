@@ -34,7 +34,7 @@ SCORE_BOX_PX = 110.0
 """Width of the face box in the chip that `score_at` runs the detector on; its window is 80 px."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detection:
     """One face that the detector found: box in pixels (left, top, right, bottom), score (0 is its usual threshold)."""
 
@@ -42,7 +42,7 @@ class Detection:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Landmarks:
     """(68, 2) iBUG points in pixels, and how far the nine predictions lie apart (RMS, in widths of the face box)."""
 

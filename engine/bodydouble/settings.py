@@ -18,15 +18,15 @@ class AlignSettings:
     """How `align` finds and steadies faces.
 
     `beta`: shift of the face box in the nine-fold average, in box widths. `detect_size`: longer side of the picture
-    that the detector sees, in pixels, before it is doubled `upsample` times; faces narrower than about 80 /
-    2^upsample pixels of it are not found. `threshold`: added to the detector's own; below 0 more faces and more
-    false ones. `bridge`: longest gap in a person's frames, in frames, that is filled in; longer ones stay without a
-    face. `smoothing`: strength of the shot solve's smoother, 0 for none.
+    that the detector sees, in pixels, before it is doubled `upsample` times (once more
+    where it finds no face); faces narrower than about 80 / 2^upsample pixels of it are not found. `threshold`: added to
+    the detector's own; below 0 more faces and more false ones. `bridge`: longest gap in a person's frames, in frames,
+    that is filled in; longer ones stay without a face. `smoothing`: strength of the shot solve's smoother, 0 for none.
     """
 
     beta: float = 0.05
-    detect_size: int = 960
-    upsample: int = 1
+    detect_size: int = 1280
+    upsample: int = 0
     threshold: float = -0.2
     bridge: int = 5
     smoothing: float = 1.0
@@ -124,3 +124,42 @@ class TrainSettings:
         _require(self.loss in ("masked", "target-masked"), f"loss is masked or target-masked, not {self.loss}")
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
         _require(self.learning_rate > 0 and self.settle_learning_rate > 0, "learning rates are above 0")
+
+
+@dataclass(frozen=True)
+class SwapSettings:
+    """How a swap is put into the plate. Lengths are in hundredths of the unit crop's side, so they scale with the face.
+
+    Attributes:
+        forehead: reach of the matte over the forehead, 0 at the brows, 1 about the hairline.
+        edge: width of the ramp inside the matte's outline over which pixels pass from the plate to the blend.
+        sigma: inward smoothing of the mask in every band of the blend, in pixels of that band.
+        plate_levels: how many bands, from the coarsest, are wholly the plate's: its light and tone.
+        blend_size: side of the crop the blend works on, in pixels; None for the next power of two above the largest
+            face of the shot, so that the plate never loses resolution.
+        min_confidence: faces below it count as no face.
+        on_no_face: a frame without a face fails ("fail"), or becomes a copy of the plate ("plate"), which is reported.
+        layers: add the channel ``bodydouble.matte`` to every frame.
+        precision: of the network, "fp32" or "bf16" autocast.
+    """
+
+    forehead: float = 0.6
+    edge: float = 1.0
+    sigma: float = 1.0
+    plate_levels: int = 2
+    blend_size: int | None = None
+    min_confidence: float = 0.1
+    on_no_face: Literal["fail", "plate"] = "fail"
+    layers: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.forehead <= 1.5, f"forehead is 0..1.5, not {self.forehead}")
+        _require(0 <= self.edge <= 20, f"edge is 0..20 hundredths of the crop, not {self.edge}")
+        _require(self.sigma >= 0, f"sigma is not negative, not {self.sigma}")
+        _require(self.plate_levels >= 0, f"plate levels are not negative, not {self.plate_levels}")
+        size = self.blend_size
+        _require(size is None or 16 <= size <= 8192, f"blend size is 16..8192 pixels, not {size}")
+        _require(0 <= self.min_confidence <= 1, f"confidence is 0..1, not {self.min_confidence}")
+        _require(self.on_no_face in ("fail", "plate"), f"on_no_face is fail or plate, not {self.on_no_face}")
+        _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")

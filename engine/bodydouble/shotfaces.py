@@ -39,7 +39,7 @@ class Face:
     confidence: float
     person: int = 0
     interpolated: bool = False
-    unit_from_plate: NDArray[np.float64] = field(default=None)  # type: ignore[assignment]
+    unit_from_plate: NDArray[np.float64] = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box_px", _array("box_px", self.box_px, (4,)))
