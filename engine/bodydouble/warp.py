@@ -85,7 +85,7 @@ def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _source_positions(
     source_from_destination: npt.NDArray[np.float64], size: tuple[int, int], image: torch.Tensor, reach: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where each destination pixel's centre falls in the source: x and y, h×w float64 on the CPU (not all GPUs have it).
+    """Where each destination pixel's centre falls in the source: h×w float64 x and y on the CPU (some GPUs lack it).
 
     Positions farther outside than `reach`, where padding is constant to all taps, are brought there: the region stays
     bounded.
@@ -105,17 +105,20 @@ def _region(
     """The padded part of `image` that the filters read, and the source position its first *filtered* sample has."""
     x0, columns = _span(x, radius, stride)
     y0, rows = _span(y, radius, stride)
-    inside_x = torch.arange(x0 - radius, x0 - radius + columns, device=image.device)
-    inside_y = torch.arange(y0 - radius, y0 - radius + rows, device=image.device)
+    columns_x = torch.arange(x0 - radius, x0 - radius + columns, device=image.device)
+    rows_y = torch.arange(y0 - radius, y0 - radius + rows, device=image.device)
     height, width = image.shape[1:]
-    left, right = int(inside_x[0].clamp(0, width - 1)), int(inside_x[-1].clamp(0, width - 1))
-    top, bottom = int(inside_y[0].clamp(0, height - 1)), int(inside_y[-1].clamp(0, height - 1))
+    left, right = int(columns_x[0].clamp(0, width - 1)), int(columns_x[-1].clamp(0, width - 1))
+    top, bottom = int(rows_y[0].clamp(0, height - 1)), int(rows_y[-1].clamp(0, height - 1))
     region = image[:, top : bottom + 1, left : right + 1]
-    region = region.index_select(1, inside_y.clamp(top, bottom) - top)
-    region = region.index_select(2, inside_x.clamp(left, right) - left)
-    if padding == "zero":
-        region = region * ((inside_y >= 0) & (inside_y < height)).to(region.dtype)[:, None]
-        region = region * ((inside_x >= 0) & (inside_x < width)).to(region.dtype)
+    if region.shape[1] != rows:
+        region = region.index_select(1, rows_y.clamp(top, bottom) - top)
+        if padding == "zero":
+            region = region * ((rows_y >= 0) & (rows_y < height)).to(region.dtype)[:, None]
+    if region.shape[2] != columns:
+        region = region.index_select(2, columns_x.clamp(left, right) - left)
+        if padding == "zero":
+            region = region * ((columns_x >= 0) & (columns_x < width)).to(region.dtype)
     return region, x0, y0
 
 
