@@ -40,7 +40,7 @@ class FrameReview:
     """One frame's figures; None where it could not be measured. Units and directions as in `quality`.
 
     `status` is "done", "untouched" (no pixel differs from the plate), "missing" or "unreadable". `flicker` and
-    `wobble` look back one and two of the reviewed frames; with shot faces they are measured in crop pixels, so that
+    `wobble` look back one and two consecutive frames; with shot faces they are measured in crop pixels, so that
     the performer's motion does not count. `outside_pixels` needs the result's matte channel: without one the matte
     *is* what changed. `identity` maps names to the Euclidean distance from `quality.identity`. The highlights are
     sums of scene-linear light above 1.0 inside the matte.
@@ -101,6 +101,7 @@ class MeasuredFrame:
 class AlignedFrame:
     """Display code values of one frame where the face stands still, H×W×3, and the H×W matte there."""
 
+    frame: int
     result: NDArray[np.float32]
     plate: NDArray[np.float32]
     matte: NDArray[np.float32]
@@ -147,16 +148,16 @@ def face_under(matte: NDArray[np.float32], faces: Sequence[Face]) -> Face | None
     return max(faces, key=covered, default=None)
 
 
-def align(measured: MeasuredFrame) -> AlignedFrame:
+def align(measured: MeasuredFrame, frame: int) -> AlignedFrame:
     """Display code values in crop pixels; in plate pixels when there is no face to align by."""
     result, plate = quality.display_code(measured.result_rgb), quality.display_code(measured.plate_rgb)
     if measured.face is None:
-        return AlignedFrame(result, plate, measured.matte)
+        return AlignedFrame(frame, result, plate, measured.matte)
     plate_from_region = np.array([[1, 0, measured.region[0]], [0, 1, measured.region[1]], [0, 0, 1.0]])
     crop_from_region = crop_from_unit(_CROP_PX) @ np.asarray(measured.face.unit_from_plate) @ plate_from_region
     stack = np.concatenate([result, plate, measured.matte[..., None]], axis=2).transpose(2, 0, 1)[None]
     crop = warp(torch.from_numpy(np.ascontiguousarray(stack)), crop_from_region, (_CROP_PX, _CROP_PX))[0].numpy()
-    return AlignedFrame(crop[:3].transpose(1, 2, 0), crop[3:6].transpose(1, 2, 0), np.clip(crop[6], 0, 1))
+    return AlignedFrame(frame, crop[:3].transpose(1, 2, 0), crop[3:6].transpose(1, 2, 0), np.clip(crop[6], 0, 1))
 
 
 def reads_as(

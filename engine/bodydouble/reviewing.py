@@ -125,8 +125,8 @@ def review(
             history, found = [], measured
         else:
             facts = facts or _facts(measured.result)
-            aligned = align(measured)
-            history = [*[past for past in history[-2:] if past.matte.shape == aligned.matte.shape], aligned]
+            aligned = align(measured, frame)
+            history = [*(history[-2:] if _continues(history, aligned) else []), aligned]
             identity = reads_as(measured, finder, reference_embeddings or {}) if finder else None
             found = figures(frame, measured, history, identity)
         reviews.append(found)
@@ -139,6 +139,11 @@ def worst_frames(frames: Sequence[FrameReview], count: int) -> list[tuple[FrameR
     """The `count` frames to look at first, with the reason: those without a result, then those that stand out."""
     ranked = sorted(zip(frames, _strangeness(frames), strict=True), key=lambda pair: -pair[1][0])
     return [(frame, reason) for frame, (score, reason) in ranked[:count] if score > 0]
+
+
+def _continues(history: Sequence[AlignedFrame], now: AlignedFrame) -> bool:
+    """Whether `now` is the next frame, seen in the same pixels; change over time means nothing otherwise."""
+    return bool(history) and history[-1].frame == now.frame - 1 and history[-1].matte.shape == now.matte.shape
 
 
 def _face_finder() -> FaceFinder:
