@@ -27,7 +27,7 @@ class AlignSettings:
     beta: float = 0.05
     detect_size: int = 1280
     upsample: int = 0
-    threshold: float = -0.2
+    threshold: float = -0.4
     bridge: int = 5
     smoothing: float = 1.0
 

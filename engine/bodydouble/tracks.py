@@ -18,12 +18,12 @@ from bodydouble.geometry import apply, similarity_matrix, similarity_parts, simi
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face
 
-SMOOTHING = 0.15
+SMOOTHING = 0.1
 """Whittaker penalty on third differences at `smoothing=1`; higher rounds off fast turns (docs/alignment.md)."""
 MEMORY = 12
 """Frames after which a person who was not seen is no longer expected back at the same place."""
 FACE_SPREAD = 0.03
-"""Spread of the nine predictions, in box widths, above which a detection is hardly a face: walls and shirts have more."""
+"""Spread of the nine predictions, in box widths, above which a detection is hardly a face."""
 FACE_RADIUS = 0.35
 """Radius of a face in the unit crop; turns angle and scale into shifts of the face's edge."""
 
