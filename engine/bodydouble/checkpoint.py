@@ -28,9 +28,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .comb import Comb, CombDims
-from .errors import ModelError, UnknownPersonaError, near_names
-from .modelspace import ModelSpace
+from bodydouble.comb import Comb, CombDims
+from bodydouble.errors import ModelError, UnknownPersonaError, near_names
+from bodydouble.modelspace import ModelSpace
 
 SCHEMA = "bodydouble.comb"
 VERSION = 1
@@ -109,7 +109,15 @@ def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = tor
         for one in card.personas
     )
     written = CombCard(
-        card.dims, card.model_space, card.interocular, card.eye_line, card.forehead, personas, card.history, encoder, trunk
+        card.dims,
+        card.model_space,
+        card.interocular,
+        card.eye_line,
+        card.forehead,
+        personas,
+        card.history,
+        encoder,
+        trunk,
     )
     write_json(folder / "comb.json", _as_json(written))
     return written
@@ -125,7 +133,9 @@ def read_card(folder: Path) -> CombCard:
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ModelError(f"{folder} is not a model: it has no comb.json. Give the NAME.comb folder that 'train' made.") from error
+        raise ModelError(
+            f"{folder} is not a model: it has no comb.json. Give the NAME.comb folder that 'train' made."
+        ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}); copy the model again.") from error
     try:

@@ -181,16 +181,19 @@ class Comb(nn.Module):
         """
         top = self.dims.level if level is None else level
         decoder = self.personas[persona]
-        features = self.trunk(latent, top)
+        grown = self.trunk(latent, top)
 
         def features_at(at: int) -> Tensor:
-            for current in range(len(features), at + 1):
-                features.append(decoder.levels[str(current)](_up(features[-1])))  # type: ignore[index, union-attr]
-            return features[at]
+            for current in range(len(grown), at + 1):
+                grown.append(decoder.levels[str(current)](_up(grown[-1])))  # type: ignore[index, union-attr]
+            return grown[at]
 
         def picture_at(at: int) -> Tensor:
             to_rgb = self.trunk.to_rgb[at] if at in TIED_LEVELS else decoder.to_rgb[str(at)]  # type: ignore[index, union-attr]
-            return torch.sigmoid(to_rgb(features_at(at)))
+            features = features_at(at)
+            # The picture itself is float32 under autocast too: eight bits of mantissa would show as banding.
+            with torch.autocast(features.device.type, enabled=False):
+                return torch.sigmoid(to_rgb(features.float()))
 
         if alpha >= 1.0 or top == 0:
             return picture_at(top)

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from .colour import Colour
-from .errors import BodydoubleError, FacesetError
-from .geometry import apply, crop_from_unit
-from .images import read_image, read_plate, write_image
-from .matte import polygon_matte
-from .modelspace import ModelSpace
-from .outline import face_outline
-from .sequences import PlateSequence
-from .settings import ExtractSettings
-from .shotfaces import Face, ShotFaces
-from .warp import warp
+from bodydouble.colour import Colour
+from bodydouble.errors import BodydoubleError, FacesetError
+from bodydouble.geometry import apply, crop_from_unit
+from bodydouble.images import read_image, read_plate, write_image
+from bodydouble.matte import polygon_matte
+from bodydouble.modelspace import ModelSpace
+from bodydouble.outline import face_outline
+from bodydouble.sequences import PlateSequence
+from bodydouble.settings import ExtractSettings
+from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.warp import warp
 
 SCHEMA = "bodydouble.faceset"
 VERSION = 1
@@ -84,13 +84,17 @@ class Faceset:
                 Path(folder), data["persona"], data["size"], data["pad"], data["primaries"], data["rights"], crops
             )
         except OSError as error:
-            raise FacesetError(f"{folder} is not a faceset ({error.strerror}: {path.name}); make one with 'extract'.") from error
+            raise FacesetError(
+                f"{folder} is not a faceset ({error.strerror}: {path.name}); make one with 'extract'."
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise FacesetError(f"{path} is damaged ({error}); extract the faceset again.") from error
         missing = [crop.name for crop in crops if not crop.is_file()]
         if missing or not crops:
             listed = ", ".join(missing[:3]) or "no crop at all"
-            raise FacesetError(f"{folder}: {len(missing)} of {len(crops)} crops are missing ({listed}); extract it again.")
+            raise FacesetError(
+                f"{folder}: {len(missing)} of {len(crops)} crops are missing ({listed}); extract it again."
+            )
         return faceset
 
     def pixels(self) -> torch.Tensor:
@@ -107,7 +111,9 @@ class Faceset:
             except BodydoubleError as error:
                 raise FacesetError(f"crop {path} of persona {self.persona}: {error}") from error
             if image.shape != (side, side, 4):
-                raise FacesetError(f"crop {path} is {image.shape}, the faceset says {(side, side, 4)}; extract it again.")
+                raise FacesetError(
+                    f"crop {path} is {image.shape}, the faceset says {(side, side, 4)}; extract it again."
+                )
             stack[index] = torch.from_numpy(image).permute(2, 0, 1).half()
         return stack
 

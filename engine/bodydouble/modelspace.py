@@ -71,9 +71,7 @@ class ModelSpace:
 def to_model(linear: Array, space: ModelSpace) -> Array:
     """Scene-linear light in ``space.primaries`` to model space (see the module docstring)."""
     xp = _namespace(linear)
-    powered = space.white * (
-        (1 + space.offset) * xp.clip(linear, space.cut, 1.0) ** (1 / space.gamma) - space.offset
-    )
+    powered = space.white * ((1 + space.offset) * xp.clip(linear, space.cut, 1.0) ** (1 / space.gamma) - space.offset)
     above = xp.clip(linear, 1.0, None) - 1.0
     logged = space.white + space.shoulder * xp.log1p(above * (space.white_slope / space.shoulder))
     curved = xp.where(linear > 1.0, logged, powered)

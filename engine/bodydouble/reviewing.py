@@ -62,7 +62,7 @@ _SHEET_FRAMES, _WORST_FRAMES, _WORST_PX = 8, 4, 1440
 _FIGURES = ("confidence", "matte_percent", "flicker", "wobble", "colour_step", "seam", "plate_seam")
 _LOW_IS_WORST = ("confidence",)
 _STRANGE_WHEN_HIGH = ("flicker", "wobble", "colour_step", "seam")
-_PER_FRAME_FACTS = ("confidence", "frame")
+_PER_FRAME_FACTS = ("confidence", "frame", "job", "person", "plate", "swapped")
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checkpoint import CombCard, PersonaCard, load_tensors, save_comb, save_tensors, write_json
-from .comb import Comb, CombDims, level_size, size_level
-from .errors import FacesetError, ModelError
-from .facesets import Faceset
-from .geometry import EYE_LINE, INTEROCULAR
-from .losses import level_loss
-from .modelspace import ModelSpace, to_model
-from .schedule import BUDGET_WEIGHTS, Phase, Schedule, by_weights
-from .settings import TrainSettings
+from bodydouble.checkpoint import CombCard, PersonaCard, load_tensors, save_comb, save_tensors, write_json
+from bodydouble.comb import Comb, CombDims, level_size, size_level
+from bodydouble.devices import keep_memory, pick_device, run_on
+from bodydouble.errors import FacesetError, ModelError
+from bodydouble.facesets import Faceset
+from bodydouble.geometry import EYE_LINE, INTEROCULAR
+from bodydouble.losses import level_loss
+from bodydouble.modelspace import ModelSpace, to_model
+from bodydouble.schedule import BUDGET_WEIGHTS, Phase, Schedule, by_weights
+from bodydouble.settings import TrainSettings
 
 STATE_VERSION = 1
 
@@ -85,6 +86,7 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
         FacesetError: a faceset is unreadable, or they do not fit together.
         ModelError: `out` holds another model.
     """
+    keep_memory()
     facesets = _by_persona([Faceset.load(Path(folder)) for folder in folders])
     device = pick_device(settings.device)
     top = size_level(settings.resolution)
@@ -128,13 +130,6 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
             _save(out, state, card, settings, _progress(state, settings, top))
 
 
-def pick_device(name: str) -> torch.device:
-    """"auto" is the first accelerator torch finds, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _iterate(
     state: _State,
     store: Mapping[str, Tensor],
@@ -152,7 +147,7 @@ def _iterate(
     total = 0.0
     for name in order:
         picture, matte = _batch(store[name], phase.level, settings, space, reach, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+        with run_on(device, settings.precision):
             result = state.comb(picture.contiguous(memory_format=torch.channels_last), name, phase.level, phase.alpha)
         loss = level_loss(result.float(), picture, matte, phase.level, settings.loss, settings.l1_weight)
         state.optimiser.zero_grad(set_to_none=True)
@@ -262,14 +257,18 @@ def _restore_or_start(
         saved = json.loads(path.read_text())
         wanted = {"level": dims.level, "width": dims.width, "personas": list(personas)}
         if saved["model"] != wanted:
-            raise ModelError(f"{out} was trained as {saved['model']}, now asked for {wanted}; train into another folder.")
+            raise ModelError(
+                f"{out} was trained as {saved['model']}, now asked for {wanted}; train into another folder."
+            )
         tensors = load_tensors(out / "training" / "state.safetensors")
         comb.load_state_dict({name[5:]: value for name, value in tensors.items() if name.startswith("comb.")})
         _restore_moments(comb, optimiser, tensors)
         iteration, seconds, images = tensors["progress"].tolist()
         return replace(state, iteration=int(iteration), seconds=seconds, images=int(images))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"the training state in {path.parent} is damaged ({error}); remove that folder to begin anew.") from error
+        raise ModelError(
+            f"the training state in {path.parent} is damaged ({error}); remove that folder to begin anew."
+        ) from error
 
 
 def _restore_moments(comb: Comb, optimiser: torch.optim.Adam, tensors: Mapping[str, Tensor]) -> None:

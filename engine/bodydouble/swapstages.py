@@ -1,0 +1,168 @@
+"""The frame's straight line, one verb per stage: what a TD calls, and what `swap_frame` is made of.
+
+::
+
+    read plate → to model space → warp to crop → encode → decode(persona) → matte → blend → composite → from model
+    space → write
+
+Pictures are 1×3×H×W float32 tensors in model space, mattes 1×1×H×W in [0, 1]; a *region* is a rectangle of the plate
+(x0, y0, x1, y1), display-window pixels with exclusive end. `read_plate` and `write_plate` are in `images`, encode and
+decode are the comb's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bodydouble.blend import blend, complete
+from bodydouble.colour import Converter
+from bodydouble.errors import NoFaceError
+from bodydouble.geometry import apply, crop_from_unit, similarity_scale
+from bodydouble.matte import inward_feather, polygon_matte
+from bodydouble.modelspace import ModelSpace, from_model, to_model
+from bodydouble.outline import face_outline
+from bodydouble.plate import Plate, Region
+from bodydouble.settings import SwapSettings
+from bodydouble.shotfaces import Face
+from bodydouble.warp import warp
+
+_MARGIN_PX = 8
+"""Plate pixels read around the crop: what the resampling filters see beyond its edge."""
+
+
+@dataclass(frozen=True)
+class PlateRegion:
+    """A piece of the plate in model space.
+
+    Attributes:
+        picture: 1×3×H×W, finite.
+        finite: H×W bool, False where the plate had NaN or Inf; such pixels are never replaced.
+        region: where it lies in the plate.
+    """
+
+    picture: Tensor
+    finite: NDArray[np.bool_]
+    region: Region
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return int(self.picture.shape[-2]), int(self.picture.shape[-1])
+
+    def unit_from_region(self, face: Face) -> NDArray[np.float64]:
+        """3×3 from pixel centres of this region to the unit crop."""
+        shift = np.array([[1, 0, self.region[0]], [0, 1, self.region[1]], [0, 0, 1.0]])
+        return np.asarray(face.unit_from_plate) @ shift
+
+
+def face_region(plate: Plate, face: Face) -> Region:
+    """The part of the plate that the face's crop covers, cut at the data window.
+
+    Raises:
+        NoFaceError: the crop lies wholly outside the plate's data window.
+    """
+    corners = apply(np.linalg.inv(face.unit_from_plate), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
+    low, high = corners.min(axis=0) - _MARGIN_PX, corners.max(axis=0) + _MARGIN_PX
+    x0, y0, x1, y1 = plate.main.data_region
+    region = (
+        max(x0, math.floor(low[0])),
+        max(y0, math.floor(low[1])),
+        min(x1, math.ceil(high[0]) + 1),
+        min(y1, math.ceil(high[1]) + 1),
+    )
+    if region[0] >= region[2] or region[1] >= region[3]:
+        raise NoFaceError("the face lies outside the picture")
+    return region
+
+
+def plate_to_model_space(
+    plate: Plate, region: Region, to_working: Converter, space: ModelSpace, device: torch.device | str = "cpu"
+) -> PlateRegion:
+    """A region of the plate in model space; pixels that are not finite are read as black and remembered."""
+    rgb = plate.rgb(region)
+    finite = np.isfinite(rgb).all(axis=2)
+    linear = to_working(np.where(finite[..., None], rgb, np.float32(0)))
+    picture = torch.from_numpy(np.ascontiguousarray(linear)).to(device).permute(2, 0, 1)[None]
+    return PlateRegion(to_model(picture, space), finite, region)
+
+
+def warp_to_crop(plate: PlateRegion, face: Face, size: int) -> Tensor:
+    """The aligned crop, 1×3×size×size."""
+    return warp(plate.picture, crop_from_unit(size) @ plate.unit_from_region(face), (size, size))
+
+
+def face_matte(face: Face, size: int, forehead: float, device: torch.device | str = "cpu") -> Tensor:
+    """Coverage of the face's outline in the crop, 1×1×size×size."""
+    crop_from_plate = crop_from_unit(size) @ np.asarray(face.unit_from_plate)
+    polygon = apply(crop_from_plate, face_outline(face.landmarks_px, forehead))
+    return polygon_matte(polygon, (size, size), device)[None, None]
+
+
+def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings) -> Tensor:
+    """The swap with the plate's light, in the crop's size.
+
+    Args:
+        swap: 1×3×s×s, what the decoder returned; enlarged to the crop's size first.
+        crop: 1×3×r×r, the plate's crop.
+        matte: 1×1×r×r.
+        settings: bands and smoothing.
+    """
+    size, have = crop.shape[-1], swap.shape[-1]
+    if have != size:
+        swap = warp(swap, crop_from_unit(size) @ np.linalg.inv(crop_from_unit(have)), (size, size))
+    filled = complete(swap, crop, matte)
+    blended = blend(filled, crop, matte, sigma=settings.sigma, plate_levels=settings.plate_levels)
+    # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
+    return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
+
+
+def composite(
+    blended: Tensor, plate: PlateRegion, face: Face, settings: SwapSettings
+) -> tuple[Tensor, NDArray[np.float32]]:
+    """Bring the blended crop back to the plate's pixels.
+
+    Returns:
+        The region's picture in model space, and the matte H×W in [0, 1]: exactly 0 where the plate must stay.
+    """
+    height, width = plate.size
+    size = blended.shape[-1]
+    unit_from_region = plate.unit_from_region(face)
+    region_from_crop = np.linalg.inv(crop_from_unit(size) @ unit_from_region)
+    back = warp(blended, region_from_crop, (height, width))
+    polygon = face_outline(face.landmarks_px, settings.forehead) - np.array(plate.region[:2])
+    coverage = polygon_matte(polygon, (height, width), plate.picture.device)
+    inside = _inside_crop(unit_from_region, (height, width), plate.picture.device)
+    side_px = 1 / similarity_scale(unit_from_region)
+    matte = inward_feather(coverage * inside, settings.edge / 100 * side_px)
+    matte = matte * torch.from_numpy(plate.finite).to(matte.device)
+    return torch.lerp(plate.picture, back, matte[None, None]), matte.cpu().numpy()
+
+
+def model_space_to_plate(
+    plate: Plate,
+    picture: Tensor,
+    matte: NDArray[np.float32],
+    region: Region,
+    from_working: Converter,
+    space: ModelSpace,
+) -> Plate:
+    """The plate with the region's pixels replaced where the matte is above 0; all else stays to the bit."""
+    linear = from_model(picture, space)[0].permute(1, 2, 0).cpu().numpy()
+    return plate.with_rgb(region, from_working(np.ascontiguousarray(linear)), matte > 0)
+
+
+def blend_size(pixels_per_crop: float) -> int:
+    """Side of the blend's crop: the next power of two that loses nothing of a face `pixels_per_crop` plate pixels wide."""
+    return int(2 ** max(6, min(13, math.ceil(math.log2(max(1.0, pixels_per_crop))))))
+
+
+def _inside_crop(unit_from_region: NDArray[np.float64], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Coverage of the crop's own square in the region: an outline may reach beyond it, the swap cannot."""
+    square = apply(np.linalg.inv(unit_from_region), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
+    return polygon_matte(square, size, device)
