@@ -20,15 +20,25 @@ if TYPE_CHECKING:
     from bodydouble.facesets import Faceset, extract
     from bodydouble.frames import FrameRange
     from bodydouble.images import read_plate, write_plate
+    from bodydouble.inspecting import inspect
     from bodydouble.modelspace import ModelSpace
     from bodydouble.plate import Plate
     from bodydouble.reviewing import review
-    from bodydouble.rights import RightsRecord
+    from bodydouble.rights import RightsRecord, read_rights
     from bodydouble.sequences import PlateSequence
-    from bodydouble.settings import AlignSettings, SwapSettings
+    from bodydouble.settings import AlignSettings, ExtractSettings, SwapSettings, TrainSettings
     from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
-    from bodydouble.swapping import swap_frame, swap_sequence
-    from bodydouble.training import train
+    from bodydouble.swapping import FrameResult, SwapModel, load_swap_model, run_network, swap_frame, swap_sequence
+    from bodydouble.swapstages import (
+        blend_crop,
+        composite,
+        face_matte,
+        face_region,
+        model_space_to_plate,
+        plate_to_model_space,
+        warp_to_crop,
+    )
+    from bodydouble.training import TrainProgress, train
 
 _MODULE_OF = {
     "AlignSettings": "settings",
@@ -36,26 +46,42 @@ _MODULE_OF = {
     "Colour": "colour",
     "Comb": "comb",
     "CombDims": "comb",
+    "ExtractSettings": "settings",
     "Face": "shotfaces",
     "Faceset": "facesets",
     "FrameRange": "frames",
+    "FrameResult": "swapping",
     "ModelSpace": "modelspace",
     "Plate": "plate",
     "PlateSequence": "sequences",
     "RightsRecord": "rights",
     "ShotFaces": "shotfaces",
+    "SwapModel": "swapping",
     "SwapSettings": "settings",
+    "TrainProgress": "training",
+    "TrainSettings": "settings",
     "align_frames": "aligning",
     "align_shot": "aligning",
+    "blend_crop": "swapstages",
+    "composite": "swapstages",
     "extract": "facesets",
+    "face_matte": "swapstages",
+    "face_region": "swapstages",
+    "inspect": "inspecting",
     "load_comb": "checkpoint",
+    "load_swap_model": "swapping",
+    "model_space_to_plate": "swapstages",
+    "plate_to_model_space": "swapstages",
     "read_plate": "images",
+    "read_rights": "rights",
     "read_shot_faces": "shotfaces",
     "review": "reviewing",
+    "run_network": "swapping",
     "save_comb": "checkpoint",
     "swap_frame": "swapping",
     "swap_sequence": "swapping",
     "train": "training",
+    "warp_to_crop": "swapstages",
     "write_plate": "images",
     "write_shot_faces": "shotfaces",
 }
@@ -66,27 +92,43 @@ __all__ = [
     "Colour",
     "Comb",
     "CombDims",
+    "ExtractSettings",
     "Face",
     "Faceset",
     "FrameRange",
+    "FrameResult",
     "ModelSpace",
     "Plate",
     "PlateSequence",
     "RightsRecord",
     "ShotFaces",
+    "SwapModel",
     "SwapSettings",
+    "TrainProgress",
+    "TrainSettings",
     "__version__",
     "align_frames",
     "align_shot",
+    "blend_crop",
+    "composite",
     "extract",
+    "face_matte",
+    "face_region",
+    "inspect",
     "load_comb",
+    "load_swap_model",
+    "model_space_to_plate",
+    "plate_to_model_space",
     "read_plate",
+    "read_rights",
     "read_shot_faces",
     "review",
+    "run_network",
     "save_comb",
     "swap_frame",
     "swap_sequence",
     "train",
+    "warp_to_crop",
     "write_plate",
     "write_shot_faces",
 ]

@@ -9,8 +9,8 @@
         personas/NAME.safetensors    one file per persona, loaded only when named
         training/                    resume state; not needed to swap
 
-Tensors are safetensors, everything else JSON: reading a model runs no code of whoever made it. Files are written under a
-temporary name and renamed; ``comb.json`` goes last and carries the digest of each weight file.
+Tensors are safetensors, everything else JSON: reading a model runs no code of whoever made it. Files are written
+under a temporary name and renamed; ``comb.json`` goes last and carries the digest of each weight file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class PersonaCard:
-    """What ``comb.json`` says of a persona: its rights record (or None), crops it was trained on, digest of its weights."""
+    """What ``comb.json`` says of a persona: rights record or None, crops it was trained on, digest of its weights."""
 
     name: str
     rights: Mapping[str, Any] | None = None
@@ -241,8 +241,8 @@ def _as_json(card: CombCard) -> dict[str, Any]:
 def _from_json(data: Mapping[str, Any], path: Path) -> CombCard:
     if data["schema"] != SCHEMA or data["version"] > VERSION:
         raise ModelError(
-            f"{path}: {data['schema']} version {data['version']} is not one this version reads ({SCHEMA} up to {VERSION}); "
-            "update bodydouble."
+            f"{path}: {data['schema']} version {data['version']} is not one this version reads "
+            f"({SCHEMA} up to {VERSION}); update bodydouble."
         )
     for name in data["personas"]:
         if Path(name).name != name or name.startswith("."):

@@ -180,16 +180,16 @@ class Comb(nn.Module):
             KeyError: the decoder of `persona` is not loaded.
         """
         top = self.dims.level if level is None else level
-        decoder = self.personas[persona]
+        decoder: PersonaDecoder = self.personas[persona]  # type: ignore[assignment]
         grown = self.trunk(latent, top)
 
         def features_at(at: int) -> Tensor:
             for current in range(len(grown), at + 1):
-                grown.append(decoder.levels[str(current)](_up(grown[-1])))  # type: ignore[index, union-attr]
+                grown.append(decoder.levels[str(current)](_up(grown[-1])))
             return grown[at]
 
         def picture_at(at: int) -> Tensor:
-            to_rgb = self.trunk.to_rgb[at] if at in TIED_LEVELS else decoder.to_rgb[str(at)]  # type: ignore[index, union-attr]
+            to_rgb = self.trunk.to_rgb[at] if at in TIED_LEVELS else decoder.to_rgb[str(at)]
             features = features_at(at)
             # The picture itself is float32 under autocast too: eight bits of mantissa would show as banding.
             with torch.autocast(features.device.type, enabled=False):

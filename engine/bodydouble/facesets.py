@@ -1,8 +1,9 @@
 """Facesets: aligned training crops and mattes of one persona.
 
 A faceset is a folder: ``faceset.json`` (schema, version, persona, geometry, rights, one entry per crop) and
-``crops/*.exr``, half-float scene-linear crops in the working primaries with the channels R, G, B, ``matte``. Crops reach
-``pad`` pixels beyond the unit crop on each side, so that training may shift and turn them without inventing edges.
+``crops/*.exr``, half-float scene-linear crops in the working primaries with the channels R, G, B, ``matte``. Crops
+reach ``pad`` pixels beyond the unit crop on each side, so that training may shift and turn them without inventing
+edges.
 """
 
 from __future__ import annotations

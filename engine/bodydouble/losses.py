@@ -1,8 +1,9 @@
 """The reconstruction loss of a level: 1 − SSIM (levels 0..2), 1 − MS-SSIM (from level 3 on), inside the face matte.
 
-SSIM after Wang et al. 2004, MS-SSIM after Wang, Simoncelli and Bovik 2003, both from pytorch-msssim. Its `ms_ssim` insists
-on five scales and so on pictures above 160 pixels; a level of S pixels here uses as many scales as keep the coarsest one
-at least as large as the 11-pixel window (32: 2, 64: 3, 128: 4, from 256: all 5), with the first weights renormalised to one.
+SSIM after Wang et al. 2004, MS-SSIM after Wang, Simoncelli and Bovik 2003, both from pytorch-msssim. Its `ms_ssim`
+insists on five scales and so on pictures above 160 pixels; a level of S pixels here uses as many scales as keep the
+coarsest one at least as large as the 11-pixel window (32: 2, 64: 3, 128: 4, from 256: all 5), with the first weights
+renormalised to one.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ Scene-linear light in the working primaries goes through one closed-form curve, 
 All three join with equal value and slope (C1). With the defaults scene-linear 16 maps to 0.9997, so four stops above
 diffuse white stay inside [0, 1]; values beyond keep an exact inverse outside it. See ``docs/colour.md``.
 
-The functions take numpy arrays or torch tensors of any shape, float32 or float64, and return the same kind. They read no
-other state than the `ModelSpace` given, which is stored in every model.
+The functions take numpy arrays or torch tensors of any shape, float32 or float64, and return the same kind. They read
+no other state than the `ModelSpace` given, which is stored in every model.
 """
 
 from __future__ import annotations

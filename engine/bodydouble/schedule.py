@@ -1,8 +1,8 @@
 """The training schedule: level, gain α and learning rate as a pure function of progress.
 
-Progress runs from 0 to 1 over the whole training. Each level gets a share of it; during the first half of its share a new
-level fades in with α from 0 to 1 (the patent's "L/2 iterations", read as half of the level's iterations); after the last
-level a settling phase runs at a lower learning rate. Resuming needs one number.
+Progress runs from 0 to 1 over the whole training. Each level gets a share of it; during the first half of its share a
+new level fades in with α from 0 to 1 (the patent's "L/2 iterations", read as half of the level's iterations); after
+the last level a settling phase runs at a lower learning rate. Resuming needs one number.
 """
 
 from __future__ import annotations

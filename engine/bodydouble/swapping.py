@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -105,7 +105,8 @@ def load_swap_model(
     record = card.persona(persona).rights
     rights = None if record is None else rights_from_document(record, f"rights of {persona} in {folder}")
     notice = check_rights(rights, persona, today or date.today(), production)
-    return SwapModel(comb.to(memory_format=torch.channels_last), card, persona, where, notice)
+    comb = comb.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return SwapModel(comb, card, persona, where, notice)
 
 
 def swap_frame(
@@ -355,10 +356,8 @@ class _Job:
 def _found(frame: int, target: Path, digest: str) -> _Arrived:
     """An output that is there already: skipped when this very job made it, else an error."""
     made_by: Mapping[str, Any] = {}
-    try:
+    with suppress(BodydoubleError):
         made_by = read_headers(target)[0].attributes
-    except BodydoubleError:
-        pass
     if made_by.get("bodydouble/job") == digest:
         return _settled(frame, "skipped", "already there, made by the same job", target)
     return _settled(

@@ -115,7 +115,8 @@ def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings
     """
     size, have = crop.shape[-1], swap.shape[-1]
     if have != size:
-        swap = warp(swap, crop_from_unit(size) @ np.linalg.inv(crop_from_unit(have)), (size, size))
+        crop_from_swap: NDArray[np.float64] = crop_from_unit(size) @ np.linalg.inv(crop_from_unit(have))
+        swap = warp(swap, crop_from_swap, (size, size))
     filled = complete(swap, crop, matte)
     blended = blend(filled, crop, matte, sigma=settings.sigma, plate_levels=settings.plate_levels)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
@@ -133,7 +134,7 @@ def composite(
     height, width = plate.size
     size = blended.shape[-1]
     unit_from_region = plate.unit_from_region(face)
-    region_from_crop = np.linalg.inv(crop_from_unit(size) @ unit_from_region)
+    region_from_crop = np.asarray(np.linalg.inv(crop_from_unit(size) @ unit_from_region), np.float64)
     back = warp(blended, region_from_crop, (height, width))
     polygon = face_outline(face.landmarks_px, settings.forehead) - np.array(plate.region[:2])
     coverage = polygon_matte(polygon, (height, width), plate.picture.device)
@@ -158,7 +159,7 @@ def model_space_to_plate(
 
 
 def blend_size(pixels_per_crop: float) -> int:
-    """Side of the blend's crop: the next power of two that loses nothing of a face `pixels_per_crop` plate pixels wide."""
+    """Side of the blend's crop: the power of two that loses nothing where a crop is `pixels_per_crop` plate pixels."""
     return int(2 ** max(6, min(13, math.ceil(math.log2(max(1.0, pixels_per_crop))))))
 
 

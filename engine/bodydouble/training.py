@@ -1,8 +1,8 @@
 """Progressive training of a comb on the facesets of its personas.
 
-One iteration shuffles the personas; each in turn gives a batch of its own crops and one gradient update, so that encoder
-and trunk get P updates and each decoder one. Everything random is drawn from (seed, iteration, persona): the state
-of a training is its weights, the optimiser's moments and one number.
+One iteration shuffles the personas; each in turn gives a batch of its own crops and one gradient update, so that
+encoder and trunk get P updates and each decoder one. Everything random is drawn from (seed, iteration, persona): the
+state of a training is its weights, the optimiser's moments and one number.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def _restore_or_start(
     out: Path, settings: TrainSettings, dims: CombDims, personas: tuple[str, ...], device: torch.device
 ) -> _State:
     torch.manual_seed(settings.seed)
-    comb = Comb(dims, personas).to(device, memory_format=torch.channels_last)
+    comb = Comb(dims, personas).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(comb.parameters(), lr=settings.learning_rate, fused=True)
     state = _State(comb, optimiser)
     path = out / "training" / "state.json"
