@@ -53,12 +53,12 @@ CANONICAL_LANDMARKS: Points = np.array(
 
 def _alignment_weights() -> NDArray[np.float64]:
     weights = np.zeros(68)
-    weights[17:27] = 0.7  # brows
+    weights[17:27] = 0.4  # brows: they frown
     weights[27:30] = 1.0  # bridge of the nose
-    weights[31:36] = 0.1  # nostrils: they stick out, so they swing sideways when the head turns; the tip more so
-    weights[36:48] = 0.5  # lids: blinks
+    weights[31:36] = 0.5  # nostrils: they stick out, so they swing sideways when the head turns; the tip (30) too much
+    weights[36:48] = 0.5  # lids: they blink
     weights[[36, 39, 42, 45]] = 1.0  # corners of the eyes
-    weights[48:68] = 0.1  # mouth: speech must not move the crop
+    weights[48:68] = 0.03  # mouth: speech must not move the crop, yet it steadies the angle
     return weights
 
 
