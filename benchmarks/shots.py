@@ -56,7 +56,7 @@ def run(wish: Wish) -> Iterator[ShotFigures]:
         if not personas or not frames:
             raise UsageError(f"{name} has none of the frames, or no truth for any of the personas, that you named.")
         people = references(sorted({shot.performer, *personas}), folder, finder)
-        faces, align_seconds = (None, math.nan) if wish.results else aligned(shot, frames, colour)
+        faces, align_seconds = (None, math.nan) if wish.results else aligned(shot, colour)
         for persona in personas:
             click.echo(f"{name}: {persona}, {len(frames)} frames", err=True)
             with tempfile.TemporaryDirectory(prefix="bodydouble-shots-") as scratch:
@@ -72,11 +72,11 @@ def run(wish: Wish) -> Iterator[ShotFigures]:
                 yield measure(shot, persona, result, finder, people, align_seconds)
 
 
-def aligned(shot: SynthShot, frames: Sequence[int], colour: Colour) -> tuple[ShotFaces, float]:
-    """Shot faces of the plate, and the mean seconds per frame they took."""
+def aligned(shot: SynthShot, colour: Colour) -> tuple[ShotFaces, float]:
+    """Shot faces of the whole plate, as `bodydouble align` makes them once, and the mean seconds per frame."""
     seconds: list[float] = []
     faces = align_shot(
-        shot.plate, frames, colour, None, AlignSettings(), on_frame=lambda found: seconds.append(found.seconds)
+        shot.plate, shot.frames, colour, None, AlignSettings(), on_frame=lambda found: seconds.append(found.seconds)
     )
     return faces, float(np.mean(seconds))
 
@@ -106,7 +106,7 @@ def swapped(
             frames,
             colour,
             None,
-            SwapSettings(),
+            SwapSettings(layers=True),
             device=device,
             overwrite=True,
             person=None,
