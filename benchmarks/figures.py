@@ -162,10 +162,12 @@ def measure(
         if before is not None and before.frame == frame - 1:
             pairs.append(_change(before, now))
         before = now
-    change = np.mean(pairs, axis=0).tolist() if pairs else [NAN] * 3
+    flicker, plate_flicker, truth_change = np.mean(pairs, axis=0).tolist() if pairs else (NAN, NAN, NAN)
     told = version if gain is None else f"{version}, toned"
     seconds = {"align": align_seconds, **result.seconds}
-    return ShotFigures(shot.name, persona, told, tuple(figures), result.failed, *change, seconds=seconds)
+    return ShotFigures(
+        shot.name, persona, told, tuple(figures), result.failed, flicker, plate_flicker, truth_change, seconds
+    )
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ def _frame_figures(
     persona, performer = names
     code, matte = display_code(plate.rgb()), truth.matte
     changed = quality.changed_pixels(picture.rgb(), plate.rgb()).any(axis=2)
-    outline = changed.astype(np.float32)
+    outline = np.asarray(changed, np.float32)
     light = quality.highlights(picture.rgb(), plate.rgb(), matte)
     return FrameFigures(
         frame,
