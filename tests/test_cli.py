@@ -33,7 +33,8 @@ SURFACE = {
     },
     "swap": {
         "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
-        "--overwrite", "--device", "--ocio", "--colorspace", "--json",
+        "--on-no-face", "--layers", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision", "--overwrite",
+        "--device", "--ocio", "--colorspace", "--json",
     },
     "review": {"--plate", "--out", "--faces", "--frames", "--view", "--ocio", "--colorspace", "--json"},
 }  # fmt: skip
@@ -231,33 +232,46 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr_and_results_on_std
     ]
 
 
+def test_what_every_frame_says_is_shown_once_until_it_changes(capsys):
+    with open_run("swap") as shown:
+        for frame, message in ((1, "lossy"), (2, "lossy"), (3, "copied"), (4, "lossy")):
+            shown.emit(events.FrameDone(frame, message=message))
+    assert capsys.readouterr().err.splitlines() == [
+        "frame 1 done: lossy",
+        "frame 2 done",
+        "frame 3 done: copied",
+        "frame 4 done: lossy",
+    ]
+
+
 def test_on_a_terminal_failures_stay_readable_above_the_bar(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with pytest.raises(errors.FramesFailedError), open_run("swap", frames=3) as shown:
-        shown.emit(events.FrameDone(1001))
+        shown.emit(events.FrameDone(1001, message="a copy of the plate"))
         shown.emit(events.FrameFailed(1002, "failed", "unreadable [zip]"))
         shown.emit(events.Progress("review", 1, 5, message="sheet"))
         shown.output("frames", "out.####.exr")
     out, err = capsys.readouterr()
+    assert "frame 1001: a copy of the plate" in err
     assert "frame 1002 failed: unreadable [zip]" in err
     assert "out.####.exr" in out
 
 
 def test_failures_are_listed_by_reason_with_compact_frames():
     failures = [
-        *(events.FrameFailed(frame, "no_face", "no face was found") for frame in (1003, 1004, 1005, 1009)),
+        *(events.FrameFailed(frame, "no_face", f"sh.{frame:05}.exr: no face") for frame in (1003, 1004, 1005, 1009)),
         events.FrameFailed(1007, "missing", "no file"),
     ]
     assert failure_text(failures, 24).splitlines() == [
         "5 of 24 frames have no result:",
-        "  1003-1005,1009 no face: no face was found",
+        "  1003-1005,1009 no face: sh.####.exr: no face",
         "  1007 missing: no file",
     ]
 
 
 def test_many_different_reasons_are_cut_short_but_no_frame_is_lost():
-    failures = [events.FrameFailed(frame, "failed", f"reason {frame}") for frame in range(1, 31)]
+    failures = [events.FrameFailed(frame, "failed", f"reason {-frame * 100}") for frame in range(1, 31)]
     lines = failure_text(failures, 30).splitlines()
     assert len(lines) == 12
     assert "11-30" in lines[-1]

@@ -30,4 +30,6 @@ def demo(out: Path, device: str, as_json: bool) -> None:
     with open_run("demo", as_json=as_json) as run:
         for event in run_demo(out, device=device):
             run.emit(Progress(event.stage, event.done, event.total, message=event.message))
-        run.output("pictures", out)
+        run.output("frames", out / "swap")
+        run.output("contact sheet", out / "review" / "contact_sheet.png")
+        run.output("page", out / "review" / "review.html")

@@ -5,11 +5,13 @@ Progress goes to standard error, results to standard output; with `--json` stand
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import click
@@ -103,10 +105,12 @@ def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
 
     frames_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for failure in failures:
-        frames_of[failure.status, failure.message].append(failure.frame)
+        # Messages name the frame's file; they are the same reason all the same.
+        reason = re.sub(rf"(?<!\d)0*{failure.frame}(?!\d)", "####", failure.message)
+        frames_of[failure.status, reason].append(failure.frame)
     lines = [f"{len(failures)} of {total} frames have no result:"]
-    for (status, message), frames in list(frames_of.items())[:LISTED_REASONS]:
-        lines.append(f"  {FrameRange.of(frames)} {status.replace('_', ' ')}: {message}")
+    for (status, reason), frames in list(frames_of.items())[:LISTED_REASONS]:
+        lines.append(f"  {FrameRange.of(frames)} {status.replace('_', ' ')}: {reason}")
     if len(frames_of) > LISTED_REASONS:
         rest = [frame for frames in list(frames_of.values())[LISTED_REASONS:] for frame in frames]
         lines.append(f"  {FrameRange.of(rest)}: other reasons, see the lines above")
@@ -121,15 +125,30 @@ class JsonLines:
         print(events.event_to_line(event), flush=True)
 
 
+class _News:
+    """Leaves out of finished frames what the frame before them said already."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def of(self, event: events.FrameDone) -> events.FrameDone:
+        """The event, without its message when that is not new."""
+        last, self._last = self._last, event.message
+        return replace(event, message="") if event.message == last else event
+
+
 class PlainLines:
     """One flushed line per event, for logs."""
 
     def __init__(self) -> None:
         self._total = 0
         self._count = 0
+        self._news = _News()
 
     def show(self, event: events.Event) -> None:
         """Writes the event's line, if it has one."""
+        if isinstance(event, events.FrameDone):
+            event = self._news.of(event)
         if isinstance(event, events.RunStarted):
             self._total = event.frames
         if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
@@ -150,6 +169,7 @@ class TerminalBar:
         self._bar = bar
         self._task: TaskID | None = None
         self._stage = ""
+        self._news = _News()
 
     def show(self, event: events.Event) -> None:
         """Moves the bar or prints above it."""
@@ -166,6 +186,8 @@ class TerminalBar:
             show_outputs(event)
         elif isinstance(event, events.Notice | events.FrameFailed):
             self._bar.console.print(plain_text(event), markup=False, highlight=False)
+        elif isinstance(event, events.FrameDone) and self._news.of(event).message:
+            self._bar.console.print(f"frame {event.frame}: {event.message}", markup=False, highlight=False)
         if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._task is not None:
             self._bar.update(self._task, advance=1, note=f"frame {event.frame}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
+from bodydouble.settings import SwapSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from bodydouble.frames import FrameRange
     from bodydouble.swapping import FrameResult
 
+DEFAULT = SwapSettings()
+
 
 @click.command(short_help="Replace the face in a plate with a persona.", epilog=EXIT_CODES)
 @plate_argument
@@ -32,12 +36,43 @@ if TYPE_CHECKING:
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Trained model: a NAME.comb folder.")
 @click.option("--persona", required=True, metavar="NAME", help="Who appears; `bodydouble info MODEL` lists them.")
 @click.option(
-    "--faces", type=click.Path(path_type=Path), help="Shot faces from align.  [default: aligned first, in this run]"
+    "--faces", type=click.Path(path_type=Path), help="Shot faces from align.  [default: aligns the whole plate first]"
 )
 @frames_option
 @click.option("--person", type=int, help="Whose face to replace.  [default: the most prominent person]")
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
-@click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's own]")
+@click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's]")
+@click.option(
+    "--on-no-face",
+    type=click.Choice(["fail", "plate"]),
+    default=DEFAULT.on_no_face,
+    show_default=True,
+    help="A frame without a face fails, or becomes a copy of the plate.",
+)
+@click.option("--layers", is_flag=True, help="Add the channel bodydouble.matte.")
+@click.option(
+    "--forehead", type=float, default=DEFAULT.forehead, show_default=True, help="Matte's reach: 0 brows, 1 hairline."
+)
+@click.option(
+    "--edge", type=float, default=DEFAULT.edge, show_default=True, help="Ramp inside the outline, in % of the crop."
+)
+@click.option(
+    "--sigma", type=float, default=DEFAULT.sigma, show_default=True, help="Softness of the blend, in pixels per band."
+)
+@click.option(
+    "--plate-levels",
+    type=int,
+    default=DEFAULT.plate_levels,
+    show_default=True,
+    help="Coarsest bands that stay the plate's: more keeps more of its light and tone.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default=DEFAULT.precision,
+    show_default=True,
+    help="Of the network; bf16 is faster where the device has it.",
+)
 @click.option("--overwrite", is_flag=True, help="Write frames that exist again.  [default: skip them]")
 @device_option
 @ocio_option
@@ -58,6 +93,7 @@ def swap(
     ocio: Path | None,
     colorspace: str | None,
     as_json: bool,
+    **look: Any,
 ) -> None:
     """Replace a performer's face in a plate with a persona.
 
@@ -70,16 +106,22 @@ def swap(
       bodydouble swap plates/sh010.####.exr -o swap/sh010.####.exr \\
           --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1024
     """
+    from bodydouble.checkpoint import read_card
+    from bodydouble.rights import check_rights
     from bodydouble.sequences import PlateSequence
-    from bodydouble.settings import SwapSettings
     from bodydouble.shotfaces import read_shot_faces
     from bodydouble.swapping import swap_sequence
 
+    settings = SwapSettings(**look)
     sequence = PlateSequence.find(plate)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
     wanted = chosen_frames(sequence, frames)
     with open_run("swap", frames=len(wanted), as_json=as_json) as run:
+        if read_card(model).persona(persona).rights is None:
+            run.notice(check_rights(None, persona, date.today(), production) or "")
+        if shot is None:
+            run.notice("no --faces: the whole plate is aligned first.")
         for result in swap_sequence(
             sequence,
             target,
@@ -89,7 +131,7 @@ def swap(
             wanted,
             open_colour(ocio),
             colorspace,
-            SwapSettings(),
+            settings,
             device=device,
             overwrite=overwrite,
             person=person,
