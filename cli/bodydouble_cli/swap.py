@@ -73,7 +73,7 @@ DEFAULT = SwapSettings()
     show_default=True,
     help="Of the network; bf16 is faster where the device has it.",
 )
-@click.option("--overwrite", is_flag=True, help="Write frames that exist again.  [default: skip them]")
+@click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
 @device_option
 @ocio_option
 @colorspace_option
@@ -98,8 +98,9 @@ def swap(
     """Replace a performer's face in a plate with a persona.
 
     Every other channel, part, attribute and pixel of the plate is kept; outside the matte the result is bit-identical.
-    A frame that fails, or that shows no face, leaves no file and makes the exit code 4; the rest is done. Give --faces
-    on a farm: then each chunk needs only its own frames.
+    A frame that fails, or that shows no face, leaves no file and makes the exit code 4; the rest is done. Run the same
+    command again to fill the gaps: what this very job finished before is skipped. Give --faces on a farm: then each
+    chunk needs only its own frames.
 
     \b
     Example:
