@@ -130,9 +130,9 @@ def found_in(folder: Path, shot: SynthShot, frames: Sequence[int]) -> Swapped:
 
 def bundled_model() -> Path:
     """The model that comes with the product."""
-    from bodydouble.demo import bundled_model as path
+    from bodydouble.demo import BUNDLED
 
-    return path()
+    return BUNDLED / "rendered.comb"
 
 
 def rows(figures: ShotFigures) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bodydouble import quality
+from bodydouble.images import read_plate
+from bodydouble.plate import Plate
 
 
 @pytest.fixture
@@ -204,3 +207,42 @@ def test_opposite_steps_left_and_right_do_not_cancel():
     sign = np.where(np.arange(96) < 48, -1, 1)[None, :, None]
     result = scene() + np.float32(0.05) * sign * (disc()[..., None] > 0)
     assert quality.colour_step(result, scene(), disc()) > 60
+
+
+# ---------------------------------------------------------------- windows
+
+
+@pytest.fixture
+def overscan(tmp_path: Path) -> Plate:
+    """A plate of 8×6 with a data window from (-2, 1) to (9, 5); every pixel of R says where it is: 100·y + x."""
+    oiio = pytest.importorskip("OpenImageIO")
+    spec = oiio.ImageSpec(11, 4, 4, oiio.FLOAT)
+    spec.x, spec.y, spec.full_width, spec.full_height = -2, 1, 8, 6
+    spec.channelnames = ("R", "G", "B", "Z")
+    y, x = np.mgrid[1:5, -2:9]
+    pixels = np.repeat((100 * y + x)[..., None], 4, axis=2).astype(np.float32)
+    file = oiio.ImageOutput.create(str(tmp_path / "overscan.exr"))
+    assert file.open(str(tmp_path / "overscan.exr"), spec) and file.write_image(pixels)
+    file.close()
+    return read_plate(tmp_path / "overscan.exr")
+
+
+def test_a_channel_is_shown_over_the_display_window(overscan: Plate):
+    y, x = np.mgrid[:6, :8]
+    expected = np.where((y >= 1) & (y < 5), 100 * y + x, 0)
+    np.testing.assert_array_equal(quality.display_channel(overscan, "Z"), expected)
+
+
+def test_pixels_beyond_the_display_window_count_as_outside(overscan: Plate):
+    everywhere = np.ones((6, 8), np.float32)
+    hidden = overscan.with_rgb((-2, 1, 9, 5), np.zeros((4, 11, 3), np.float32), np.ones((4, 11), bool))
+    changed = quality.outside_differences(hidden, overscan, everywhere)
+    assert changed == quality.Outside(4 * 3, ("R", "G", "B"))
+
+
+def test_changes_inside_the_matte_and_added_channels_do_not_count_as_outside(overscan: Plate):
+    matte = np.zeros((6, 8), np.float32)
+    matte[2, 3] = 0.01
+    result = overscan.with_rgb((3, 2, 4, 3), np.full((1, 1, 3), 7, np.float32), np.ones((1, 1), bool))
+    result = result.with_channels({"bodydouble.matte": matte})
+    assert quality.outside_differences(result, overscan, matte) == quality.Outside(0, ())

@@ -63,6 +63,20 @@ class Curve:
     series: Mapping[str, Sequence[float]]
 
 
+def shrink(picture: Picture, width: int) -> Picture:
+    """A picture, in any encoding, averaged down to `width` px; one that is not wider stays as it is.
+
+    By a triangle filter, which has no negative lobes and so rings around no highlight.
+    """
+    h, w = picture.shape[:2]
+    if w <= width:
+        return picture
+    nchw = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    size = (max(1, round(h * width / w)), width)
+    small = torch.nn.functional.interpolate(nchw, size=size, mode="bilinear", antialias=True)[0]
+    return small.permute(1, 2, 0).numpy()
+
+
 def fit(picture: Picture, width: int, height: int) -> Picture:
     """The whole picture resampled into width × height px, its shape kept, centred on the ground colour."""
     h, w = picture.shape[:2]
