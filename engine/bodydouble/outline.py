@@ -43,7 +43,7 @@ def _forehead_arc(points: Points, forehead: float) -> Points:
     share = (brows - ends[0]) @ across / (across @ across)
     # On a turned head the far brow can reach past the end of the jaw.
     low, high = min(0.0, share.min() - 0.02), max(1.0, share.max() + 0.02)
-    dome = np.sqrt(1.0 - (2.0 * (share - low) / (high - low) - 1.0) ** 2)
+    dome = 1.0 - (2.0 * (share - low) / (high - low) - 1.0) ** 2
     # The higher the arc, the less it shows the two bumps of the brows.
     height = (brows - ends[0]) @ up
     arch = np.polynomial.Polynomial.fit(share, height, 2)(share)

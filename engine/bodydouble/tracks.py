@@ -105,8 +105,8 @@ def confidence(score: float, spread: float) -> float:
     """How far measured landmarks can be trusted, 0..1.
 
     The product of two ramps: the detector's `score` from -0.8 (0) to 0.4 (1), and the `spread` of the nine predictions
-    from 0.03 (0) to 0.01 (1) box widths. On rendered faces half of those below 0.25 are off by more than a tenth of
-    the eyes' distance, next to none above 0.5 (docs/alignment.md).
+    from 0.03 (0) to 0.01 (1) box widths. On rendered faces 45 % of those below 0.25 are off by over a tenth of the
+    eyes' distance, none above 0.4 (docs/alignment.md).
     """
     return float(np.clip((score + 0.8) / 1.2, 0, 1) * np.clip((0.03 - spread) / 0.02, 0, 1))
 
@@ -114,8 +114,9 @@ def confidence(score: float, spread: float) -> float:
 def outliers(faces: Mapping[int, FoundFace]) -> list[int]:
     """Frames whose alignment jumps away from the two frames before and after, and back.
 
-    Each is compared with the cubic through those four; a jump must exceed 4 % of the crop and six times the run's
-    usual deviation. At most a tenth of the frames.
+    Each is compared with the cubic through those four; a jump must exceed 4 % of the crop, six times the run's usual
+    deviation, and half the way from the frame before to the one after: a sudden start is no jump. At most a tenth of
+    the frames.
     """
     frames = [f for f in faces if all(f + step in faces for step in (-2, -1, 1, 2))]
     if len(frames) < 5:
@@ -123,9 +124,12 @@ def outliers(faces: Mapping[int, FoundFace]) -> list[int]:
     parts = {frame: _parts(face) for frame, face in faces.items()}
     jumps = {f: _jump(parts[f], (4 * (parts[f - 1] + parts[f + 1]) - parts[f - 2] - parts[f + 2]) / 6) for f in frames}
     limit = max(0.04, 6 * float(np.median(list(jumps.values()))))
-    # A bad frame spoils the cubic of its neighbours too; only the worst of them is bad.
     peaks = [
-        f for f in frames if jumps[f] > limit and jumps[f] == max(jumps.get(f + s, 0.0) for s in (-2, -1, 0, 1, 2))
+        f
+        for f in frames
+        if jumps[f] > max(limit, _jump(parts[f + 1], parts[f - 1]) / 2)
+        # A bad frame spoils the cubic of its neighbours too; only the worst of them is bad.
+        and jumps[f] == max(jumps.get(f + step, 0.0) for step in (-2, -1, 0, 1, 2))
     ]
     return sorted(peaks, key=lambda f: -jumps[f])[: max(1, len(faces) // 10)]
 

@@ -1,0 +1,137 @@
+"""Aligning a shot, from files to shot faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bodydouble.aligning import FrameDetections, align_shot, solve_shot, to_detection_image
+from bodydouble.colour import Colour
+from bodydouble.errors import PlateError
+from bodydouble.geometry import apply
+from bodydouble.images import read_plate, write_image
+from bodydouble.sequences import PlateSequence
+from bodydouble.settings import AlignSettings
+
+FRAMES = (1001, 1002, 1003)
+
+
+@pytest.fixture(scope="module")
+def plate(shared: Path) -> PlateSequence:
+    return PlateSequence.find(shared / "synth" / "shots" / "sh010" / "B" / "sh010_B.####.exr")
+
+
+@pytest.fixture(scope="module")
+def write_frames(plate: PlateSequence) -> Callable[..., PlateSequence]:
+    """Writes EXR frames of the shot that a function changed, with its frame number at hand."""
+
+    def write(folder: Path, change: Callable[[int, np.ndarray], np.ndarray]) -> PlateSequence:
+        for frame in FRAMES:
+            pixels = change(frame, read_plate(plate.path(frame)).rgb())
+            write_image(folder / f"changed.{frame}.exr", pixels, channel_names=("R", "G", "B"))
+        return PlateSequence.find(folder / "changed.####.exr")
+
+    return write
+
+
+def test_a_shot_with_one_person_gives_that_person_in_every_frame(plate: PlateSequence) -> None:
+    heard: list[FrameDetections] = []
+    shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings(), on_frame=heard.append)
+    assert [found.frame for found in heard] == list(FRAMES)
+    assert all(found.seconds > 0 for found in heard)
+    assert (shot.width, shot.height, shot.people, tuple(shot.frames)) == (960, 540, (0,), FRAMES)
+    assert all(face.confidence > 0.5 and not face.interpolated for (face,) in shot.frames.values())
+    assert shot.settings["beta"] == 0.05
+    assert shot.tool.startswith("bodydouble ")
+
+
+def test_a_face_the_detector_misses_is_followed_from_both_sides(
+    plate: PlateSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bodydouble.faces import FaceFinder
+
+    detect, calls = FaceFinder.detect, iter(range(100))
+
+    def forgetful(self: FaceFinder, image: np.ndarray, *arguments: object) -> list:
+        # Each frame without a face is searched twice; 1002 is the only one that is seen.
+        return detect(self, image, *arguments) if next(calls) == 2 else []  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FaceFinder, "detect", forgetful)
+    shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings())
+    assert [len(faces) for faces in shot.frames.values()] == [1, 1, 1]
+    assert not any(face.interpolated for (face,) in shot.frames.values())
+
+
+def test_a_plate_without_a_face_gives_frames_without_faces(
+    tmp_path: Path, write_frames: Callable[..., PlateSequence]
+) -> None:
+    empty = write_frames(tmp_path, lambda frame, rgb: np.full((120, 160, 3), 0.18, np.float32))
+    shot = align_shot(empty, FRAMES, Colour(), "ACEScg", AlignSettings())
+    assert list(shot.frames.values()) == [(), (), ()]
+    assert shot.people == ()
+
+
+def test_exposure_nan_and_highlights_do_not_move_the_landmarks(
+    plate: PlateSequence, tmp_path: Path, write_frames: Callable[..., PlateSequence]
+) -> None:
+    def damage(frame: int, rgb: np.ndarray) -> np.ndarray:
+        changed = rgb * 2.0 ** (2 * (frame - 1003))  # four stops down to none
+        changed[5:9, 5:9] = np.nan
+        changed[20, 20], changed[21, 21], changed[22, 22] = np.inf, -np.inf, -3.0
+        return changed
+
+    damaged = write_frames(tmp_path, damage)
+    one = align_shot(plate, FRAMES, Colour(), None, AlignSettings())
+    other = align_shot(damaged, FRAMES, Colour(), "lin_rec709_scene", AlignSettings())
+    for frame in FRAMES:
+        difference = one.face(frame).landmarks_px - other.face(frame).landmarks_px  # type: ignore[union-attr]
+        assert np.abs(difference)[17:].mean() < 0.5
+
+
+def test_a_missing_frame_is_named(plate: PlateSequence) -> None:
+    with pytest.raises(PlateError, match="1049"):
+        align_shot(plate, (1048, 1049), Colour(), None, AlignSettings())
+
+
+def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., PlateSequence]) -> None:
+    shot = write_frames(tmp_path, lambda frame, rgb: rgb[:64, :64])
+    shot.path(1002).write_bytes(b"not an EXR")
+    with pytest.raises(PlateError, match=r"changed\.1002\.exr"):
+        align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings())
+
+
+@pytest.mark.parametrize("exposure", [1e-3, 0.05, 1.0, 30.0])
+def test_the_detection_picture_hardly_depends_on_exposure(exposure: float) -> None:
+    rgb = np.random.default_rng(0).uniform(0.02, 1.0, (64, 64, 3)).astype(np.float32)
+    shown = to_detection_image(rgb * np.float32(exposure)).astype(int)
+    assert shown.dtype == int
+    if 0.1 < exposure < 10:
+        assert np.abs(shown - to_detection_image(rgb)).max() <= 1
+    assert 2 < shown.mean() < 250
+
+
+def test_highlights_stay_apart_in_the_detection_picture() -> None:
+    rgb = np.full((8, 8, 3), 0.18, np.float32)
+    rgb[0, 0], rgb[0, 1], rgb[0, 2] = 0.6, 1.0, np.inf
+    shown = to_detection_image(rgb)[0, :4, 0].astype(int)
+    assert shown[3] < shown[0] < shown[1] < shown[2] == 255
+
+
+def test_the_order_of_the_measured_frames_does_not_matter(plate: PlateSequence) -> None:
+    from bodydouble.aligning import align_frames
+
+    settings = AlignSettings()
+    measured = list(align_frames(plate, FRAMES, Colour(), None, settings))
+    forward = solve_shot(plate.pattern, measured, settings)
+    backward = solve_shot(plate.pattern, [replace(found) for found in reversed(measured)], settings)
+    for frame in FRAMES:
+        one, other = forward.face(frame), backward.face(frame)
+        assert one is not None
+        assert other is not None
+        np.testing.assert_array_equal(one.landmarks_px, other.landmarks_px)
+        corners = apply(np.linalg.inv(one.unit_from_plate), [(0, 0), (1, 1)])
+        assert (corners > 0).all()

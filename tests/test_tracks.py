@@ -1,0 +1,180 @@
+"""The shot solve: people over time, gaps, outliers, smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from bodydouble.chips import box_from_unit
+from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
+from bodydouble.settings import AlignSettings
+from bodydouble.shotfaces import Face
+from bodydouble.tracks import FoundFace, confidence, link_people, outliers, solve_person, whittaker
+
+FRAMES = range(1001, 1041)
+
+
+def face_at(x: float, y: float = 200.0, width: float = 140.0, score: float = 1.0, spread: float = 0.005) -> FoundFace:
+    unit_from_plate = similarity_matrix(0.7 / width, 0.0, (x, y))
+    landmarks = apply(np.linalg.inv(unit_from_plate), CANONICAL_LANDMARKS)
+    return FoundFace(box_from_unit(unit_from_plate), landmarks, unit_from_plate, score, spread)
+
+
+def moving(noise: float = 0.0, seed: int = 0) -> dict[int, FoundFace]:
+    """A face that sways over the plate, its landmarks off by `noise` pixels as a whole."""
+    rng = np.random.default_rng(seed)
+    faces = {}
+    for frame in FRAMES:
+        x, y = true_centre(frame) + rng.normal(size=2) * noise
+        faces[frame] = face_at(x, y)
+    return faces
+
+
+def true_centre(frame: int) -> np.ndarray:
+    phase = (frame - 1001) / 40 * 2 * np.pi
+    return np.array([400 + 120 * np.sin(phase), 200 + 20 * np.cos(phase)])
+
+
+def centres(faces: Mapping[int, Face]) -> np.ndarray:
+    return np.array([apply(np.linalg.inv(faces[f].unit_from_plate), [0.5, 0.5]) for f in sorted(faces)])
+
+
+def test_two_people_keep_their_ids_in_whatever_order_they_are_found() -> None:
+    frames = {}
+    for n, frame in enumerate(FRAMES):
+        pair = [face_at(200 + 2 * n, width=120), face_at(800 - 2 * n, width=160)]
+        frames[frame] = pair if n % 2 else pair[::-1]
+    people = link_people(frames)
+    assert [len(person) for person in people] == [40, 40]
+    assert all(face.width_px == pytest.approx(160) for face in people[0].values()), "the larger face comes first"
+    assert all(face.width_px == pytest.approx(120) for face in people[1].values())
+
+
+def test_a_person_is_known_again_after_a_few_frames_behind_something() -> None:
+    faces = moving()
+    assert len(link_people({f: [face] for f, face in faces.items() if not 1010 <= f < 1016})) == 1
+
+
+def test_something_that_never_convinces_the_detector_is_no_person() -> None:
+    faint = {frame: [face_at(300, score=-0.2)] for frame in FRAMES}
+    assert link_people(faint) == []
+    wall = {frame: [face_at(300, score=0.3, spread=0.05)] for frame in FRAMES}
+    assert link_people(wall) == []
+
+
+def test_faint_frames_of_a_convincing_face_stay() -> None:
+    frames = {frame: [face_at(300, score=1.0 if frame == 1001 else -0.3)] for frame in FRAMES}
+    assert [len(person) for person in link_people(frames)] == [40]
+
+
+def test_no_faces_are_no_people() -> None:
+    assert link_people({}) == []
+    assert link_people({1001: [], 1002: []}) == []
+
+
+def test_a_short_gap_is_filled_and_marked() -> None:
+    faces = {f: face for f, face in moving().items() if not 1015 <= f < 1020}
+    solved = solve_person(0, faces, FRAMES, AlignSettings())
+    assert sorted(solved) == list(FRAMES)
+    assert [f for f in solved if solved[f].interpolated] == [1015, 1016, 1017, 1018, 1019]
+    assert all(solved[f].confidence <= 0.5 and solved[f].score is None for f in range(1015, 1020))
+    truth = np.array([true_centre(f) for f in FRAMES])
+    assert np.abs(centres(solved) - truth).max() < 0.5
+
+
+def test_a_long_gap_stays_open() -> None:
+    faces = {f: face for f, face in moving().items() if not 1015 <= f < 1021}
+    solved = solve_person(0, faces, FRAMES, AlignSettings())
+    assert sorted(solved) == sorted(faces)
+
+
+def test_only_frames_that_were_asked_for_are_filled() -> None:
+    faces = {f: face for f, face in moving().items() if f % 3 == 1}
+    solved = solve_person(0, faces, sorted(faces), AlignSettings())
+    assert sorted(solved) == sorted(faces)
+    assert not any(face.interpolated for face in solved.values())
+
+
+def test_smoothing_takes_noise_away_without_lag() -> None:
+    truth = np.array([true_centre(f) for f in FRAMES])
+    noisy = centres(solve_person(0, moving(noise=1.0), FRAMES, AlignSettings(smoothing=0))) - truth
+    steady = centres(solve_person(0, moving(noise=1.0), FRAMES, AlignSettings())) - truth
+    assert np.abs(np.diff(steady, axis=0)).mean() < 0.6 * np.abs(np.diff(noisy, axis=0)).mean()
+    assert np.abs(steady).mean() < np.abs(noisy).mean()
+    clean = centres(solve_person(0, moving(), FRAMES, AlignSettings())) - truth
+    assert np.abs(clean).max() < 0.5, "a lag of one frame would be up to 19 px"
+
+
+def test_without_smoothing_the_landmarks_are_the_measured_ones() -> None:
+    faces = moving(noise=1.0)
+    solved = solve_person(3, faces, FRAMES, AlignSettings(smoothing=0))
+    for frame, face in faces.items():
+        np.testing.assert_allclose(solved[frame].landmarks_px, face.landmarks_px, atol=1e-4)
+        assert solved[frame].person == 3
+
+
+def test_landmarks_and_alignment_agree_after_smoothing() -> None:
+    for face in solve_person(0, moving(noise=1.0), FRAMES, AlignSettings()).values():
+        again = unit_from_landmarks(face.landmarks_px)
+        np.testing.assert_allclose(
+            apply(again, face.landmarks_px), apply(face.unit_from_plate, face.landmarks_px), atol=1e-3
+        )
+
+
+def test_a_frame_that_jumps_away_and_back_is_replaced() -> None:
+    faces = moving()
+    faces[1020] = face_at(*(true_centre(1020) + np.array([30, 10])))
+    assert outliers(faces) == [1020]
+    solved = solve_person(0, faces, FRAMES, AlignSettings())
+    assert solved[1020].interpolated
+    assert np.abs(centres(solved)[19] - true_centre(1020)).max() < 0.5
+
+
+def test_fast_motion_is_no_outlier() -> None:
+    assert outliers(moving()) == []
+    start = {frame: face_at(300 + (max(0, frame - 1020)) * 40) for frame in FRAMES}
+    assert outliers(start) == []
+
+
+@pytest.mark.parametrize("frames", [[1001], [1001, 1002], [1001, 1003], [1001, 1002, 1004]])
+def test_runs_of_a_few_frames_are_solved_too(frames: list[int]) -> None:
+    faces = {f: face_at(300 + f - 1001) for f in frames}
+    solved = solve_person(0, faces, frames, AlignSettings())
+    np.testing.assert_allclose(centres(solved)[:, 0], [300 + f - 1001 for f in frames], atol=1e-3)
+
+
+def test_angles_around_half_a_turn_are_not_averaged_through_zero() -> None:
+    faces = {}
+    for n, frame in enumerate(FRAMES):
+        unit_from_plate = similarity_matrix(0.005, np.pi + 0.05 * (-1) ** n, (300.0, 200.0))
+        landmarks = apply(np.linalg.inv(unit_from_plate), CANONICAL_LANDMARKS)
+        faces[frame] = FoundFace(box_from_unit(unit_from_plate), landmarks, unit_from_plate, 1.0, 0.005)
+    for face in solve_person(0, faces, FRAMES, AlignSettings()).values():
+        assert face.unit_from_plate[0, 0] < -0.0049
+
+
+def test_the_smoother_is_exact_on_what_its_penalty_does_not_see() -> None:
+    t = np.arange(30.0)
+    parabola = (0.3 * t**2 - 2 * t + 5)[:, None]
+    weights = np.ones(30)
+    weights[[4, 11, 12, 13]] = 0
+    holes = np.where(weights[:, None] > 0, parabola, 1e6)
+    np.testing.assert_allclose(whittaker(holes, weights, 10.0), parabola, atol=1e-6)
+
+
+def test_the_smoother_solves_its_normal_equations() -> None:
+    rng = np.random.default_rng(1)
+    values, weights = rng.normal(size=(25, 3)), rng.uniform(0.1, 1, 25)
+    d = np.diff(np.eye(25), 2, axis=0)
+    expected = np.linalg.solve(np.diag(weights) + 4.0 * d.T @ d, weights[:, None] * values)
+    np.testing.assert_allclose(whittaker(values, weights, 4.0, order=2), expected, atol=1e-10)
+
+
+def test_confidence_grows_with_the_score_and_falls_with_the_spread() -> None:
+    assert confidence(2.0, 0.005) == 1.0
+    assert confidence(-1.0, 0.005) == 0.0
+    assert confidence(2.0, 0.05) == 0.0
+    assert 0 < confidence(-0.3, 0.005) < confidence(0.1, 0.005) < 1
+    assert confidence(2.0, 0.025) < confidence(2.0, 0.015)
