@@ -35,14 +35,8 @@ def portraits(shared: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def portrait(
-    portraits: dict[str, tuple[np.ndarray, np.ndarray]], name: str = "A_0000"
-) -> tuple[np.ndarray, np.ndarray]:
-    return portraits[name]
-
-
 def test_a_portrait_is_one_face_around_its_landmarks(finder: FaceFinder, portraits: dict) -> None:
-    image, truth = portrait(portraits)
+    image, truth = portraits["A_0000"]
     (found,) = finder.detect(image)
     left, top, right, bottom = found.box_px
     assert found.score > 1
@@ -63,7 +57,7 @@ def test_landmarks_are_near_the_truth_without_a_half_pixel_shift(finder: FaceFin
 def test_a_turned_or_scaled_picture_has_turned_or_scaled_landmarks(
     finder: FaceFinder, portraits: dict, scale: float, angle: float
 ) -> None:
-    image, truth = portrait(portraits)
+    image, truth = portraits["A_0000"]
     other_from_image = similarity_matrix(scale, angle, (160.0, 160.0), (240.0, 240.0))
     other = resample(image, other_from_image, 480)
     start = unit_from_landmarks(truth)
@@ -76,7 +70,7 @@ def test_a_turned_or_scaled_picture_has_turned_or_scaled_landmarks(
 
 
 def test_nine_predictions_are_steadier_than_one_when_the_box_moves(finder: FaceFinder, portraits: dict) -> None:
-    image, _ = portrait(portraits)
+    image, _ = portraits["A_0000"]
     (found,) = finder.detect(image)
     boxes = [found.box_px + np.array([dx, dy, dx, dy]) for dx, dy in [(0, 0), (4, 0), (0, 4), (-4, 2), (3, -4)]]
     nine = np.stack([finder.landmarks(image, box) for box in boxes])
@@ -85,13 +79,13 @@ def test_nine_predictions_are_steadier_than_one_when_the_box_moves(finder: FaceF
 
 
 def test_landmarks_are_not_whole_pixels(finder: FaceFinder, portraits: dict) -> None:
-    image, truth = portrait(portraits)
+    image, truth = portraits["A_0000"]
     points = finder.refined_landmarks(image, unit_from_landmarks(truth)).points_px
     assert np.abs(points - np.rint(points)).mean() > 0.1
 
 
 def test_boxes_of_a_shrunk_search_are_given_in_the_full_picture(finder: FaceFinder, portraits: dict) -> None:
-    image, _ = portrait(portraits)
+    image, _ = portraits["A_0000"]
     large = resample(image, similarity_matrix(3.0, 0.0, (-0.5, -0.5), (-0.5, -0.5)), 960)
     (full,) = finder.detect(large)
     (found,) = finder.detect(large, size=320)
@@ -105,7 +99,7 @@ def test_a_picture_without_a_face_has_no_detections(finder: FaceFinder) -> None:
 
 
 def test_the_score_says_whether_a_face_is_where_it_is_expected(finder: FaceFinder, portraits: dict) -> None:
-    image, truth = portrait(portraits)
+    image, truth = portraits["A_0000"]
     unit_from_plate = unit_from_landmarks(truth)
     assert (finder.score_at(image, unit_from_plate) or -1) > 1
     beside = unit_from_plate @ np.array([[1, 0, 150], [0, 1, 150], [0, 0, 1.0]])
