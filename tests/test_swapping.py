@@ -157,7 +157,8 @@ def test_a_persona_that_returns_the_plate_leaves_the_face_as_it_was(
     plates: PlateSequence, shot: ShotFaces, model: SwapModel, colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The straight line without the network is the identity up to resampling: colour, warps, blend and matte."""
-    monkeypatch.setattr("bodydouble.swapping.run_network", lambda _model, crop, _precision: crop)
+    monkeypatch.setattr("bodydouble.swapping.encode", lambda _comb, crop, _precision: crop)
+    monkeypatch.setattr("bodydouble.swapping.decode", lambda _comb, latent, _persona, _precision: latent)
     large = dataclasses.replace(model, comb=Comb(CombDims(7, 1 / 64), ["anna"]))
     plate = read_plate(plates.path(1004))
     result = swap_frame(plate, shot.frames[1004][0], large, colour, None, SwapSettings(blend_size=512)).plate

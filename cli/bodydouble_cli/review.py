@@ -61,7 +61,7 @@ def review(
     finished = PlateSequence.find(result)
     source = PlateSequence.find(plate)
     shot = read_shot_faces(faces) if faces else None
-    wanted = chosen_frames(finished, frames)
+    wanted = chosen_frames(source, frames)
     with open_run("review", frames=len(wanted), as_json=as_json) as run:
 
         def on_frame(reviewed: FrameReview) -> None:

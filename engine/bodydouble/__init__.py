@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from bodydouble.sequences import PlateSequence
     from bodydouble.settings import AlignSettings, ExtractSettings, SwapSettings, TrainSettings
     from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
-    from bodydouble.swapping import FrameResult, SwapModel, load_swap_model, run_network, swap_frame, swap_sequence
+    from bodydouble.swapping import FrameResult, SwapModel, load_swap_model, swap_frame, swap_sequence
     from bodydouble.swapstages import (
         blend_crop,
         composite,
+        decode,
+        encode,
         face_matte,
         face_region,
         model_space_to_plate,
@@ -64,6 +66,8 @@ _MODULE_OF = {
     "align_shot": "aligning",
     "blend_crop": "swapstages",
     "composite": "swapstages",
+    "decode": "swapstages",
+    "encode": "swapstages",
     "extract": "facesets",
     "face_matte": "swapstages",
     "face_region": "swapstages",
@@ -76,7 +80,6 @@ _MODULE_OF = {
     "read_rights": "rights",
     "read_shot_faces": "shotfaces",
     "review": "reviewing",
-    "run_network": "swapping",
     "save_comb": "checkpoint",
     "swap_frame": "swapping",
     "swap_sequence": "swapping",
@@ -111,6 +114,8 @@ __all__ = [
     "align_shot",
     "blend_crop",
     "composite",
+    "decode",
+    "encode",
     "extract",
     "face_matte",
     "face_region",
@@ -123,7 +128,6 @@ __all__ = [
     "read_rights",
     "read_shot_faces",
     "review",
-    "run_network",
     "save_comb",
     "swap_frame",
     "swap_sequence",

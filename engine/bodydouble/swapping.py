@@ -26,7 +26,7 @@ from bodydouble.aligning import align_shot
 from bodydouble.checkpoint import CombCard, load_comb
 from bodydouble.colour import Colour
 from bodydouble.comb import Comb
-from bodydouble.devices import keep_memory, pick_device, run_on
+from bodydouble.devices import keep_memory, pick_device
 from bodydouble.errors import BodydoubleError, NoFaceError, UsageError
 from bodydouble.geometry import similarity_scale
 from bodydouble.images import output_compression, read_headers, read_plate, write_plate
@@ -39,6 +39,8 @@ from bodydouble.swapstages import (
     blend_crop,
     blend_size,
     composite,
+    decode,
+    encode,
     face_matte,
     face_region,
     model_space_to_plate,
@@ -134,7 +136,8 @@ def swap_frame(
         piece = plate_to_model_space(plate, region, colour.converter(source, space.primaries), space, model.device)
         crop = warp_to_crop(piece, face, model.comb.dims.size)
     with _timed(seconds, "network"):
-        swap = run_network(model, crop, settings.precision)
+        latent = encode(model.comb, crop, settings.precision)
+        swap = decode(model.comb, latent, model.persona, settings.precision)
     with _timed(seconds, "blend"):
         size = settings.blend_size or blend_size(1 / similarity_scale(face.unit_from_plate))
         matte = face_matte(face, size, settings.forehead, model.device)
@@ -146,14 +149,6 @@ def swap_frame(
     whole = np.zeros((plate.height, plate.width), np.float32)
     _paste(whole, region_matte, region)
     return SwappedFrame(result, whole, seconds)
-
-
-def run_network(model: SwapModel, crop: torch.Tensor, precision: str) -> torch.Tensor:
-    """Encode the crop and decode it as the persona: 1×3×s×s in model space."""
-    with torch.inference_mode(), run_on(model.device, precision):
-        latent = model.comb.encode(crop.clamp(0, 1).contiguous(memory_format=torch.channels_last))
-        swap = model.comb.decode(latent, model.persona)
-    return swap.float().contiguous()
 
 
 def swap_sequence(

@@ -6,8 +6,7 @@
     space → write
 
 Pictures are 1×3×H×W float32 tensors in model space, mattes 1×1×H×W in [0, 1]; a *region* is a rectangle of the plate
-(x0, y0, x1, y1), display-window pixels with exclusive end. `read_plate` and `write_plate` are in `images`, encode and
-decode are the comb's own.
+(x0, y0, x1, y1), display-window pixels with exclusive end. `read_plate` and `write_plate` are in `images`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from torch import Tensor
 
 from bodydouble.blend import blend, complete
 from bodydouble.colour import Converter
+from bodydouble.comb import Comb
+from bodydouble.devices import run_on
 from bodydouble.errors import NoFaceError
 from bodydouble.geometry import apply, crop_from_unit, similarity_scale
 from bodydouble.matte import inward_feather, polygon_matte
@@ -95,6 +96,24 @@ def plate_to_model_space(
 def warp_to_crop(plate: PlateRegion, face: Face, size: int) -> Tensor:
     """The aligned crop, 1×3×size×size."""
     return warp(plate.picture, crop_from_unit(size) @ plate.unit_from_region(face), (size, size))
+
+
+def encode(comb: Comb, crop: Tensor, precision: str = "fp32") -> Tensor:
+    """The latent of a crop, N×C×1×1. What lies outside [0, 1] is clipped: the network never saw it.
+
+    Args:
+        comb: the network.
+        crop: N×3×s×s in model space, s as the comb's size.
+        precision: "fp32" or "bf16" autocast.
+    """
+    with torch.inference_mode(), run_on(crop.device, precision):
+        return comb.encode(crop.clamp(0, 1).contiguous(memory_format=torch.channels_last))
+
+
+def decode(comb: Comb, latent: Tensor, persona: str, precision: str = "fp32") -> Tensor:
+    """The swap: what the decoder of `persona` shows for a latent, N×3×s×s in model space, [0, 1]."""
+    with torch.inference_mode(), run_on(latent.device, precision):
+        return comb.decode(latent, persona).float().contiguous()
 
 
 def face_matte(face: Face, size: int, forehead: float, device: torch.device | str = "cpu") -> Tensor:
