@@ -21,7 +21,7 @@ Matrix = NDArray[np.float64]
 Points = NDArray[np.float64]
 
 EYE_LINE = 0.35
-"""y of both eye centres in the unit crop: leaves 4 % or more around every face region at |yaw| < 30°."""
+"""y of both eye centres in the unit crop: leaves 3 % or more around every face region at |yaw| < 30°."""
 INTEROCULAR = 0.29
 """Distance of the eye centres, as a fraction of the crop's side."""
 
