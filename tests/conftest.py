@@ -12,6 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# Before torch is imported: on test-sized tensors, threads that wait for each other cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
