@@ -8,7 +8,9 @@ Scene-linear light in the working primaries goes through one closed-form curve, 
 * above white a logarithmic shoulder.
 
 All three join with equal value and slope (C1). With the defaults scene-linear 16 maps to 0.9997, so four stops above
-diffuse white stay inside [0, 1]; values beyond keep an exact inverse outside it. See ``docs/colour.md``.
+diffuse white stay inside [0, 1]; values beyond keep an exact inverse outside it. In float32 a round trip of 0..16 is
+exact to 1e-6 and every half-float value comes back as it was. NaN stays NaN and ±Inf stays ±Inf, both ways, each in its
+own pixel and channel. See ``docs/colour.md``.
 
 The functions take numpy arrays or torch tensors of any shape, float32 or float64, and return the same kind. They read
 no other state than the `ModelSpace` given, which is stored in every model.
