@@ -9,6 +9,7 @@ import click
 
 from bodydouble.errors import UsageError
 from bodydouble.events import FrameDone, FrameFailed
+from bodydouble.settings import AlignSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from bodydouble.aligning import FrameDetections
     from bodydouble.frames import FrameRange
 
+DEFAULT = AlignSettings()
+
 
 @click.command(short_help="Find, follow and steady the faces of a shot.", epilog=EXIT_CODES)
 @plate_argument
@@ -32,6 +35,19 @@ if TYPE_CHECKING:
 @frames_option
 @ocio_option
 @colorspace_option
+@click.option(
+    "--stills", is_flag=True, help="The frames are pictures in no order: take each for itself, follow nobody."
+)
+@click.option(
+    "--beta", type=float, default=DEFAULT.beta, show_default=True, help="Shift of the nine-fold average, in box widths."
+)
+@click.option(
+    "--smoothing",
+    type=float,
+    default=DEFAULT.smoothing,
+    show_default=True,
+    help="Strength of the smoothing over the shot; 0 for none.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing sidecar.")
 @json_option
 def align(
@@ -40,6 +56,9 @@ def align(
     frames: FrameRange | None,
     ocio: Path | None,
     colorspace: str | None,
+    stills: bool,
+    beta: float,
+    smoothing: float,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -52,14 +71,15 @@ def align(
     \b
     Example:
       bodydouble align plates/sh010.####.exr -o sh010.faces.json
+      bodydouble align portraits/anna_####.jpg --stills -o anna.faces.json
     """
     from bodydouble.aligning import align_shot
     from bodydouble.sequences import PlateSequence
-    from bodydouble.settings import AlignSettings
     from bodydouble.shotfaces import write_shot_faces
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
+    settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills)
     sequence = PlateSequence.find(plate)
     wanted = chosen_frames(sequence, frames)
     empty: list[int] = []
@@ -72,7 +92,7 @@ def align(
             else:
                 empty.append(found.frame)
 
-        shot = align_shot(sequence, wanted, open_colour(ocio), colorspace, AlignSettings(), on_frame=on_frame)
+        shot = align_shot(sequence, wanted, open_colour(ocio), colorspace, settings, on_frame=on_frame)
         # The shot solve may have filled a gap that the detector left.
         for frame in empty:
             if shot.frames.get(frame):

@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 @click.option("--person", type=int, help="Which person of the shot.  [default: the most prominent one]")
 @click.option("--size", type=int, default=ExtractSettings.size, show_default=True, help="Pixels across a crop.")
 @click.option(
-    "--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when."
+    "--min-confidence",
+    type=float,
+    default=ExtractSettings.min_confidence,
+    show_default=True,
+    help="Leave out frames whose face is less certain, 0 to 1.",
 )
+@click.option("--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when.")
 @ocio_option
 @colorspace_option
 @json_option
@@ -47,6 +52,7 @@ def extract(
     frames: FrameRange | None,
     person: int | None,
     size: int,
+    min_confidence: float,
     rights: Path | None,
     ocio: Path | None,
     colorspace: str | None,
@@ -83,7 +89,7 @@ def extract(
             out,
             open_colour(ocio),
             colorspace,
-            ExtractSettings(size=size),
+            ExtractSettings(size=size, min_confidence=min_confidence),
             rights=record,
         ):
             if found.path is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bodydouble.frames import FrameRange
     from bodydouble.sequences import PlateSequence
 
+
 class FramesType(click.ParamType):
     """A frame range such as `1001-1100x2,1120`."""
 

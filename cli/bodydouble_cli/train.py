@@ -36,11 +36,19 @@ DEFAULT = TrainSettings()
 @click.option(
     "--iterations", type=int, default=DEFAULT.iterations, show_default=True, help="Per level; each updates everybody."
 )
-@click.option(
-    "--time-budget", "time_budget_s", type=DurationType(), help="Train so long in all instead: 90s, 30m, 8h."
-)
+@click.option("--time-budget", "time_budget_s", type=DurationType(), help="Train so long in all instead: 90s, 30m, 8h.")
 @click.option("--batch", type=int, default=DEFAULT.batch, show_default=True, help="Crops per persona and update.")
 @click.option("--learning-rate", type=float, default=DEFAULT.learning_rate, show_default=True, help="Of Adam.")
+@click.option(
+    "--settle-learning-rate",
+    type=float,
+    default=DEFAULT.settle_learning_rate,
+    show_default=True,
+    help="After the last level.",
+)
+@click.option(
+    "--settle", type=float, default=DEFAULT.settle, show_default=True, help="Share of the training at that rate."
+)
 @click.option(
     "--loss",
     type=click.Choice(["masked", "target-masked"]),

@@ -21,7 +21,7 @@ from bodydouble.geometry import unit_from_landmarks
 from bodydouble.images import read_plate
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces
-from bodydouble.tracks import FACE_SPREAD, FoundFace, link_people, same_place, solve_person
+from bodydouble.tracks import FACE_SPREAD, FoundFace, link_people, same_place, solve_person, still_faces
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
@@ -62,7 +62,8 @@ def align_shot(
         measured.append(found)
         if on_frame is not None:
             on_frame(found)
-    measured = _follow_back(plate, measured, colour, colorspace, settings)
+    if not settings.stills:
+        measured = _follow_back(plate, measured, colour, colorspace, settings)
     return solve_shot(plate.pattern, measured, settings)
 
 
@@ -78,7 +79,7 @@ def align_frames(
         started = time.perf_counter()
         image = _detection_image(plate, frame, colour, colorspace)
         faces = list(measure_faces(finder, image, settings))
-        if before is not None and abs(frame - before.frame) <= NEAR_FRAMES:
+        if before is not None and not settings.stills and abs(frame - before.frame) <= NEAR_FRAMES:
             faces += follow_faces(finder, image, _missing(before.faces, faces), settings)
         height, width = image.shape[:2]
         before = FrameDetections(frame, tuple(faces), time.perf_counter() - started, width, height)
@@ -134,9 +135,12 @@ def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: Alig
     shot = sorted(measured, key=lambda found: found.frame)
     numbers = [found.frame for found in shot]
     frames: dict[int, tuple[Face, ...]] = {number: () for number in numbers}
-    for person, track in enumerate(link_people({found.frame: found.faces for found in shot})):
-        for frame, face in solve_person(person, track, numbers, settings).items():
-            frames[frame] += (face,)
+    if settings.stills:
+        frames |= {found.frame: still_faces(found.faces) for found in shot}
+    else:
+        for person, track in enumerate(link_people({found.frame: found.faces for found in shot})):
+            for frame, face in solve_person(person, track, numbers, settings).items():
+                frames[frame] += (face,)
     width, height = (shot[0].width, shot[0].height) if shot else (0, 0)
     return ShotFaces(pattern, width, height, frames, 1.0, asdict(settings), f"bodydouble {bodydouble.__version__}")
 

@@ -30,6 +30,7 @@ class AlignSettings:
     threshold: float = -0.4
     bridge: int = 5
     smoothing: float = 1.0
+    stills: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 0.5:
@@ -60,7 +61,7 @@ class ExtractSettings:
     size: int = 320
     pad: int = 32
     forehead: float = 0.7
-    min_confidence: float = 0.2
+    min_confidence: float = 0.4
 
     def __post_init__(self) -> None:
         _require(8 <= self.size <= 4096, f"crop size is 8..4096 pixels, not {self.size}")

@@ -101,6 +101,16 @@ def solve_person(
     return solved
 
 
+def still_faces(faces: Sequence[FoundFace]) -> tuple[Face, ...]:
+    """The faces of one picture for itself, the most convincing first (person 0)."""
+    trust = [(confidence(face.score, face.spread), face) for face in faces]
+    trust.sort(key=lambda pair: (-pair[0], -pair[1].width_px))
+    return tuple(
+        Face(face.box_px, face.landmarks_px, face.score, sure, person, False, face.unit_from_plate)
+        for person, (sure, face) in enumerate(trust)
+    )
+
+
 def confidence(score: float, spread: float) -> float:
     """How far measured landmarks can be trusted, 0..1.
 

@@ -275,7 +275,7 @@ def _restore_moments(comb: Comb, optimiser: torch.optim.Adam, tensors: Mapping[s
     for name, parameter in comb.named_parameters():
         if f"step.{name}" not in tensors:
             continue
-        # The fused Adam walks through memory: moments in another layout than their weights' would be mixed up unnoticed.
+        # The fused Adam walks through memory: moments in another layout than their weights would be mixed up.
         optimiser.state[parameter] = {
             "step": tensors[f"step.{name}"].to(parameter.device, torch.float32),
             "exp_avg": torch.empty_like(parameter, requires_grad=False).copy_(tensors[f"mean.{name}"]),

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Trains the bundled model again from the rendered training frames: stills -> shot faces -> facesets -> comb.
+# Usage: benchmarks/train_bundled.sh WORK [TIME_BUDGET]     shared data in $BODYDOUBLE_SHARED (default ../shared)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work="${1:?name a folder to work in}"
+budget="${2:-100m}"
+frames="${BODYDOUBLE_SHARED:-../shared}/synth/train"
+test -d "$frames" || { echo "no training frames in $frames; set BODYDOUBLE_SHARED" >&2; exit 3; }
+mkdir -p "$work"
+
+for persona in A B C; do
+    plate="$frames/$persona/${persona}_####.jpg"
+    # Exit code 4 says that some frames show no face that the detector finds: those are left out.
+    bodydouble align "$plate" --stills --overwrite -o "$work/$persona.faces.json" || test $? -eq 4
+    bodydouble extract "$plate" --faces "$work/$persona.faces.json" --persona "$persona" \
+        --rights "benchmarks/rights/$persona.rights.json" -o "$work/facesets/$persona" || test $? -eq 4
+done
+
+bodydouble train "$work/facesets/A" "$work/facesets/B" "$work/facesets/C" -o "$work/rendered.comb" \
+    --resolution 256 --width 0.25 --batch 4 --learning-rate 5e-4 --settle-learning-rate 5e-5 --settle 0.12 --l1-weight 0.5 --time-budget "$budget"
