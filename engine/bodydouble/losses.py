@@ -3,7 +3,7 @@
 SSIM after Wang et al. 2004, MS-SSIM after Wang, Simoncelli and Bovik 2003, both from pytorch-msssim. Its `ms_ssim`
 insists on five scales and so on pictures above 160 pixels; a level of S pixels here uses as many scales as keep the
 coarsest one at least as large as the 11-pixel window (32: 2, 64: 3, 128: 4, from 256: all 5), with the first weights
-renormalised to one.
+scaled to the sum of all five (1.0001 as published).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def ms_ssim(result: Tensor, truth: Tensor) -> Tensor:
     reaches it.
     """
     weights = torch.tensor(SCALE_WEIGHTS[: scale_count(result.shape[-1])], device=result.device)
-    weights = weights / weights.sum()
+    weights = weights * (sum(SCALE_WEIGHTS) / weights.sum())
     window = _fspecial_gauss_1d(WINDOW, WINDOW_SIGMA).to(result).repeat(result.shape[1], 1, 1, 1)
     total = torch.ones(result.shape[:2], device=result.device)  # N×C
     for scale, weight in enumerate(weights):

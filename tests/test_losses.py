@@ -1,0 +1,147 @@
+"""The loss of a level: what it sees, which scales it uses, and that its gradient is finite whatever the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import pytorch_msssim
+import torch
+from torch import Tensor
+
+from bodydouble.comb import TOP_LEVEL, level_size
+from bodydouble.losses import WINDOW, level_loss, ms_ssim, scale_count
+
+LEVELS = range(7)  # above 256 pixels nothing changes but the size
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads on a busy machine wait for each other far longer than these sizes take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def noise(level: int, seed: int, count: int = 1) -> Tensor:
+    side = level_size(level)
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def smooth(level: int, seed: int) -> Tensor:
+    """Noise of a few pixels' size: what pictures look like."""
+    side = level_size(level)
+    coarse = torch.rand(2, 3, max(2, side // 8), max(2, side // 8), generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1)
+
+
+def disc(level: int, count: int = 1) -> Tensor:
+    """A matte: 1 inside a circle, with a soft edge."""
+    side = level_size(level)
+    axis = (torch.arange(side) + 0.5) / side - 0.5
+    radius = torch.hypot(axis[:, None], axis[None])
+    return ((0.35 - radius) * side).clamp(0, 1).expand(count, 1, side, side)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("form", ["masked", "target-masked"])
+def test_equal_pictures_have_no_loss(level, form):
+    matte, truth = disc(level), noise(level, 0)
+    result = truth * matte if form == "target-masked" else truth
+    assert float(level_loss(result, truth, matte, level, form, l1_weight=0.5)) == pytest.approx(0, abs=2e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_unlike_pictures_have_a_loss_and_more_alike_ones_a_smaller(level):
+    truth, other, matte = smooth(level, 1), smooth(level, 2), torch.ones(2, 1, level_size(level), level_size(level))
+    losses = [float(level_loss(torch.lerp(other, truth, t), truth, matte, level)) for t in (0.0, 0.6, 0.9)]
+    assert 2.0 >= losses[0] > losses[1] > losses[2] > 0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_masked_form_does_not_see_what_lies_outside_the_matte(level):
+    matte, truth, result, other = disc(level), noise(level, 0), noise(level, 1), noise(level, 2)
+    outside = (matte == 0).expand_as(result)
+    elsewhere = torch.where(outside, other, result)
+    assert torch.equal(level_loss(elsewhere, truth, matte, level), level_loss(result, truth, matte, level))
+    assert torch.equal(
+        level_loss(result, torch.where(outside, other, truth), matte, level), level_loss(result, truth, matte, level)
+    )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_target_masked_form_wants_black_outside_the_matte(level):
+    matte, truth = disc(level), noise(level, 0)
+    black, free = truth * matte, truth
+    assert float(level_loss(black, truth, matte, level, "target-masked")) == pytest.approx(0, abs=2e-6)
+    assert float(level_loss(free, truth, matte, level, "target-masked")) > 0.01
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_five_scales_agree_with_pytorch_msssim(size):
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.nn.functional.interpolate(torch.rand(2, 3, 32, 32, generator=generator), size=size, mode="bilinear")
+    for strength in (0.02, 0.3):
+        result = (truth + strength * torch.randn(truth.shape, generator=generator)).clamp(0, 1)
+        theirs = pytorch_msssim.ms_ssim(result, truth, data_range=1.0)
+        assert float(ms_ssim(result, truth)) == pytest.approx(float(theirs), abs=1e-5)
+
+
+@pytest.mark.parametrize(("size", "count"), [(16, 1), (32, 2), (64, 3), (128, 4), (256, 5), (512, 5), (1024, 5)])
+def test_as_many_scales_are_used_as_keep_the_coarsest_as_large_as_the_window(size, count):
+    assert scale_count(size) == count
+    assert size // 2 ** (count - 1) >= WINDOW
+
+
+def test_levels_0_and_1_are_compared_at_16_pixels():
+    for level in (0, 1):
+        pair = [noise(level, seed) for seed in (0, 1)]
+        large = [torch.nn.functional.interpolate(one, size=16, mode="bilinear") for one in pair]
+        matte = torch.ones(1, 1, level_size(level), level_size(level))
+        assert torch.equal(level_loss(*pair, matte, level), 1 - pytorch_msssim.ssim(*large, data_range=1.0))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("picture", ["untrained", "black", "white", "inverse", "equal", "speck"])
+@pytest.mark.parametrize("covered", ["disc", "nothing", "everything"])
+def test_loss_and_gradient_are_finite_whatever_the_pictures(level, picture, covered):
+    side = level_size(level)
+    truth = noise(level, 3)
+    speck = torch.zeros_like(truth)
+    speck[..., side // 2, side // 2] = 1
+    result = {
+        "untrained": torch.full_like(truth, 0.5),
+        "black": torch.zeros_like(truth),
+        "white": torch.ones_like(truth),
+        "inverse": 1 - truth,
+        "equal": truth.clone(),
+        "speck": speck,
+    }[picture].requires_grad_(True)
+    full = torch.ones(1, 1, side, side)
+    matte = {"disc": disc(level), "nothing": 0 * full, "everything": full}[covered]
+    for target in (truth, torch.zeros_like(truth), torch.ones_like(truth)):
+        for form in ("masked", "target-masked"):
+            result.grad = None
+            loss = level_loss(result, target, matte, level, form, l1_weight=0.5)
+            loss.backward()
+            assert torch.isfinite(loss) and torch.isfinite(result.grad).all()
+
+
+@pytest.mark.parametrize("level", [0, 2, 4])
+def test_the_l1_term_is_the_mean_absolute_difference_over_the_mattes_area(level):
+    matte, truth = disc(level), noise(level, 0) * 0.5
+    shifted = truth + 0.25
+    without, with_it = (level_loss(shifted, truth, matte, level, l1_weight=weight) for weight in (0.0, 2.0))
+    assert float(with_it - without) == pytest.approx(2.0 * 0.25, abs=1e-4)
+
+
+def test_a_batch_has_the_mean_loss_of_its_pictures():
+    matte, truth, result = disc(3, 3), noise(3, 0, 3), noise(3, 1, 3)
+    alone = [level_loss(result[i, None], truth[i, None], matte[i, None], 3) for i in range(3)]
+    assert float(level_loss(result, truth, matte, 3)) == pytest.approx(float(torch.stack(alone).mean()), abs=1e-6)
+
+
+def test_every_level_up_to_the_top_has_enough_pixels_for_its_window():
+    for level in range(3, TOP_LEVEL + 1):
+        assert level_size(level) // 2 ** (scale_count(level_size(level)) - 1) >= WINDOW
