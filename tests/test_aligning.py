@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bodydouble
 from bodydouble.aligning import FrameDetections, align_shot, solve_shot, to_detection_image
 from bodydouble.colour import Colour
 from bodydouble.errors import PlateError
@@ -17,12 +18,13 @@ from bodydouble.images import read_plate, write_image
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
 
-FRAMES = (1001, 1002, 1003)
+BUNDLED = Path(bodydouble.__file__).parent / "bundled"
+FRAMES = (1015, 1016, 1017)
 
 
 @pytest.fixture(scope="module")
-def plate(shared: Path) -> PlateSequence:
-    return PlateSequence.find(shared / "synth" / "shots" / "sh010" / "B" / "sh010_B.####.exr")
+def plate() -> PlateSequence:
+    return PlateSequence.find(BUNDLED / "sh010")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def test_a_face_the_detector_misses_is_followed_from_both_sides(
     detect, calls = FaceFinder.detect, iter(range(100))
 
     def forgetful(self: FaceFinder, image: np.ndarray, *arguments: object) -> list:
-        # Each frame without a face is searched twice; 1002 is the only one that is seen.
+        # Each frame without a face is searched twice; 1016 is the only one that is seen.
         return detect(self, image, *arguments) if next(calls) == 2 else []  # type: ignore[arg-type]
 
     monkeypatch.setattr(FaceFinder, "detect", forgetful)
@@ -79,7 +81,7 @@ def test_exposure_nan_and_highlights_do_not_move_the_landmarks(
     plate: PlateSequence, tmp_path: Path, write_frames: Callable[..., PlateSequence]
 ) -> None:
     def damage(frame: int, rgb: np.ndarray) -> np.ndarray:
-        changed = rgb * 2.0 ** (2 * (frame - 1003))  # four stops down to none
+        changed = rgb * 2.0 ** (2 * (frame - 1017))  # four stops down to none
         changed[5:9, 5:9] = np.nan
         changed[20, 20], changed[21, 21], changed[22, 22] = np.inf, -np.inf, -3.0
         return changed
@@ -93,14 +95,14 @@ def test_exposure_nan_and_highlights_do_not_move_the_landmarks(
 
 
 def test_a_missing_frame_is_named(plate: PlateSequence) -> None:
-    with pytest.raises(PlateError, match="1049"):
+    with pytest.raises(PlateError, match="1048"):
         align_shot(plate, (1048, 1049), Colour(), None, AlignSettings())
 
 
 def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., PlateSequence]) -> None:
     shot = write_frames(tmp_path, lambda frame, rgb: rgb[:64, :64])
-    shot.path(1002).write_bytes(b"not an EXR")
-    with pytest.raises(PlateError, match=r"changed\.1002\.exr"):
+    shot.path(1016).write_bytes(b"not an EXR")
+    with pytest.raises(PlateError, match=r"changed\.1016\.exr"):
         align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings())
 
 
@@ -135,3 +137,11 @@ def test_the_order_of_the_measured_frames_does_not_matter(plate: PlateSequence) 
         np.testing.assert_array_equal(one.landmarks_px, other.landmarks_px)
         corners = apply(np.linalg.inv(one.unit_from_plate), [(0, 0), (1, 1)])
         assert (corners > 0).all()
+
+
+def test_stills_are_taken_each_for_itself(plate: PlateSequence) -> None:
+    shot = align_shot(plate, FRAMES[:2], Colour(), None, AlignSettings(stills=True))
+    together = align_shot(plate, FRAMES, Colour(), None, AlignSettings(stills=True))
+    for frame in FRAMES[:2]:
+        assert np.array_equal(shot.frames[frame][0].landmarks_px, together.frames[frame][0].landmarks_px)
+        assert not shot.frames[frame][0].interpolated

@@ -21,18 +21,14 @@ def finder() -> FaceFinder:
 
 
 @pytest.fixture(scope="module")
-def portraits(shared: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def portraits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per name: a rendered 320² picture, and its true (68, 2) landmarks counted from pixel centres."""
-    found = {}
-    for persona in "AB":
-        for entry in json.loads((shared / "synth" / "train" / f"{persona}.json").read_text())["frames"][:32:31]:
-            pixels = read_image(shared / "synth" / "train" / entry["image"])[..., :3]
-            # The truth counts from the corner of the first pixel.
-            found[Path(entry["image"]).stem] = (
-                np.rint(pixels * 255).astype(np.uint8),
-                np.array(entry["landmarks"]) - 0.5,
-            )
-    return found
+    folder = Path(__file__).parent / "data" / "portraits"
+    # The truth counts from the corner of the first pixel.
+    return {
+        Path(name).stem: (np.rint(read_image(folder / name)[..., :3] * 255).astype(np.uint8), np.array(points) - 0.5)
+        for name, points in json.loads((folder / "landmarks.json").read_text()).items()
+    }
 
 
 def test_a_portrait_is_one_face_around_its_landmarks(finder: FaceFinder, portraits: dict) -> None:
