@@ -29,7 +29,7 @@ def bundled_files() -> list[str]:
     return [path.relative_to(BUNDLED.parent).as_posix() for path in sorted(BUNDLED.rglob("*")) if path.is_file()]
 
 
-TEST = ["pytest>=8", "ruff>=0.14", "mypy>=1.18"]
+TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.14", "mypy>=1.18"]
 
 setup(
     name="bodydouble",

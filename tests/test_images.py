@@ -123,7 +123,7 @@ def test_every_part_survives_and_the_picture_is_found_among_them(tmp_path: Path)
 def test_a_layers_rgb_is_the_picture_when_there_is_no_plain_one(tmp_path: Path):
     names = ("beauty.R", "beauty.G", "beauty.B", "Z")
     source = save(tmp_path / "in.exr", np.ones((4, 4, 4), np.float32), oiio.FLOAT, channelnames=names)
-    assert read_plate(source).main.rgb_channels() == names[:3]
+    assert read_plate(source).picture.rgb == names[:3] and read_plate(source).picture.alpha is None
 
 
 def test_a_file_without_rgb_is_refused_with_its_channels(tmp_path: Path):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bodydouble.colour import Colour
-from bodydouble.errors import InputError, ModelError, PlateError
+from bodydouble.errors import InputError, ModelError, PlateError, UsageError
+from bodydouble.exrheader import RawAttribute, put_attributes
 from bodydouble.images import read_plate, write_image, write_plate
 from bodydouble.inspecting import inspect
 from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
@@ -58,10 +59,9 @@ def test_a_plate_says_frames_gaps_windows_channels_and_colour_space(plate: Path)
 
 
 def test_a_plate_in_an_unknown_space_is_still_described(tmp_path: Path):
-    write_image(tmp_path / "a.exr", np.ones((4, 4, 3), np.float32))
-    marked = read_plate(tmp_path / "a.exr")
-    marked.main.spec.attribute("chromaticities", "float[8]", (0.7, 0.3, 0.2, 0.7, 0.1, 0.1, 0.3, 0.3))
-    write_plate(tmp_path / "b.exr", marked)
+    odd = RawAttribute("chromaticities", struct.pack("<8f", 0.7, 0.3, 0.2, 0.7, 0.1, 0.1, 0.3, 0.3))
+    write_image(tmp_path / "b.exr", np.ones((4, 4, 3), np.float32))
+    put_attributes(tmp_path / "b.exr", lambda _, attributes: {**attributes, "chromaticities": odd})
     assert "--colorspace" in inspect(tmp_path / "b.exr", Colour("ocio://studio-config-latest")).facts["colour_space"]
 
 
@@ -147,3 +147,23 @@ def test_inspecting_loads_no_torch(python, model: Path):
         "import sys; from bodydouble.inspecting import inspect; inspect(sys.argv[1]); print('torch' in sys.modules)"
     )
     assert python("-c", program, model).stdout == "False\n"
+
+
+def test_a_plate_says_what_a_swap_would_work_on(plate: Path):
+    facts = inspect(plate, Colour("ocio://studio-config-latest")).facts
+    assert facts["swap"] == {"part": 1, "channels": "R G B", "alpha": "A", "output_compression": "zips"}
+    assert facts["pixel_aspect"] == 1.0 and facts["views"] is None
+    assert facts["colour_space_by"] == "the attribute colorInteropID: lin_rec709_scene"
+
+
+def test_a_stereo_plate_lists_its_views_and_takes_the_one_asked_for(shared: Path):
+    stereo = shared / "exr" / "valid" / "openexr-images" / "Beachball" / "multipart.0001.exr"
+    facts = inspect(stereo, view="left").facts
+    assert facts["views"] == ["right", "left"] and facts["swap"]["part"] == 5 and len(facts["parts"]) == 10
+    with pytest.raises(UsageError, match="no view middle; views: right, left"):
+        inspect(stereo, view="middle").facts["swap"]
+
+
+def test_a_plate_that_a_swap_refuses_is_described_with_the_reason(shared: Path):
+    deep = shared / "exr" / "valid" / "openexr-images" / "v2" / "LowResLeftView" / "Trunks.exr"
+    assert "flatten it first" in inspect(deep).facts["swap"]["refused"]

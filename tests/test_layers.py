@@ -19,6 +19,7 @@ LIBRARIES = {1: {"fileseq"}, 2: {"numpy"}, 3: set(), 4: {"torch"}, 5: set()}
 # Libraries that exactly these modules own.
 OWNERS = {
     "OpenImageIO": {"images"},
+    "av": {"movies"},
     "PyOpenColorIO": {"colour"},
     "dlib": {"faces"},
     "pytorch_msssim": {"losses", "quality"},

@@ -124,3 +124,46 @@ def test_many_frames_need_a_pattern_that_is_exr(folder: Path, tmp_path: Path):
         PlateSequence.output(tmp_path / "one.exr", like=plate)
     with pytest.raises(UsageError, match="EXR"):
         PlateSequence.output(tmp_path / "x.####.png", like=plate)
+
+
+@pytest.fixture
+def stereo(tmp_path: Path) -> Path:
+    for view in ("left", "right"):
+        (tmp_path / view).mkdir()
+        for frame in (-1, 0, 1, 3):
+            (tmp_path / view / f"sh_{view[:1]}.{view}.{str(frame).zfill(4)}.exr").touch()
+    return tmp_path
+
+
+def test_a_view_in_the_path_is_put_there_and_one_of_several_must_be_named(stereo: Path):
+    pattern = stereo / "%V" / "sh_%v.%V.####.exr"
+    plate = PlateSequence.find(pattern, view="right")
+    assert plate.path(3) == stereo / "right" / "sh_r.right.0003.exr" and plate.view == "right" and plate.view_in_name
+    assert plate.frames == (-1, 0, 1, 3) and plate.missing == (2,)
+    with pytest.raises(UsageError, match=r"views left, right; name one with --view"):
+        PlateSequence.find(pattern)
+    with pytest.raises(PlateError, match="no frames found"):
+        PlateSequence.find(pattern, view="middle")
+    with pytest.raises(PlateError, match="no frames found of any view"):
+        PlateSequence.find(stereo / "%V" / "other.####.exr")
+
+
+def test_the_only_view_that_is_there_needs_no_name(stereo: Path):
+    for path in (stereo / "left").iterdir():
+        path.unlink()
+    assert PlateSequence.find(stereo / "%V" / "sh_%v.%V.%04d.exr").view == "right"
+
+
+def test_the_output_takes_the_plates_view(stereo: Path):
+    plate = PlateSequence.find(stereo / "%V" / "sh_%v.%V.####.exr", view="left")
+    out = PlateSequence.output(stereo / "out" / "%V" / "sh_%v.####.exr", like=plate)
+    assert out.path(1) == stereo / "out" / "left" / "sh_l.0001.exr"
+    with pytest.raises(UsageError, match="--view"):
+        PlateSequence.output(stereo / "%V.####.exr", like=PlateSequence("a.####.exr", (1,)))
+
+
+def test_a_movie_in_an_output_folder_becomes_numbered_frames(tmp_path: Path):
+    movie = PlateSequence(str(tmp_path / "take1.mov"), tuple(range(1, 25)))
+    out = PlateSequence.output(tmp_path / "out", like=movie)
+    assert movie.is_movie and movie.path(7) == tmp_path / "take1.mov" and movie.missing == ()
+    assert out.path(7) == tmp_path / "out" / "take1.0007.exr"

@@ -10,14 +10,16 @@ from typing import Any
 import click
 
 from bodydouble_cli.exits import EXIT_CODES
-from bodydouble_cli.options import ocio_option, open_colour
+from bodydouble_cli.options import ocio_option, open_colour, part_option, view_option
 
 
 @click.command(short_help="What a plate, sidecar, faceset, model or finished frame is.", epilog=EXIT_CODES)
 @click.argument("path", metavar="PATH")
+@part_option
+@view_option
 @ocio_option
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document on standard output.")
-def info(path: str, ocio: Path | None, as_json: bool) -> None:
+def info(path: str, part: str | None, view: str | None, ocio: Path | None, as_json: bool) -> None:
     """Say what a plate, shot faces, faceset, model or finished frame is.
 
     A model lists its personas and their rights, a finished frame who appears in it and by which model, a plate its
@@ -30,7 +32,7 @@ def info(path: str, ocio: Path | None, as_json: bool) -> None:
     """
     from bodydouble.inspecting import inspect
 
-    facts = inspect(path, open_colour(ocio)).as_dict()
+    facts = inspect(path, open_colour(ocio), part, view).as_dict()
     click.echo(json.dumps(facts, indent=2, default=str) if as_json else facts_text(facts))
 
 

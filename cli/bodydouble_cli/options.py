@@ -72,6 +72,14 @@ colorspace_option = click.option(
     help="Colour space of the plate.  [default: by its EXR attributes and the config's file rules]",
 )
 
+part_option = click.option(
+    "--part", metavar="NAME", help="Part of a multi-part plate: name, or number from 1.  [default: first with R, G, B]"
+)
+
+view_option = click.option(
+    "--view", metavar="NAME", help="View of a stereo plate, such as left; also what %V in a pattern stands for."
+)
+
 device_option = click.option(
     "--device", default="auto", metavar="NAME", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
 BUILT_IN_CONFIG = "ocio://studio-config-latest"
 WORKING_SPACE = "ACEScg"
 SRGB_NAMES = ("srgb_rec709_scene", "srgb_texture", "srgb_tx", "Utility - sRGB - Texture", "sRGB")
+NAME_IT = "Name it with --colorspace."
+LOG_SUFFIXES = frozenset({".dpx", ".cin"})
 ENCODED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".tga", ".webp"})
 # Linear spaces by the CIE xy of red, green, blue and white, as `chromaticities` in EXR stores them.
 # SMPTE ST 2065-1 and ACES S-2014-004 (AP0, AP1), ITU-R BT.709, BT.2020, SMPTE EG 432-1 (P3), Adobe RGB (1998).
@@ -38,6 +41,15 @@ LINEAR_SPACES = (
 )
 CHROMATICITY_TOLERANCE = 0.002
 SAYS_NOTHING = frozenset({"", "unknown", "data"})
+
+
+@dataclass(frozen=True)
+class FoundSpace:
+    """The colour space of a file: its name in the config, what says so, and whether that is only an assumption."""
+
+    name: str
+    reason: str
+    assumed: bool = False
 
 
 class Colour:
@@ -87,14 +99,32 @@ class Colour:
 
         Errors: UnknownColourSpaceError for primaries that no known space has: a guess would shift every colour.
         """
+        return self.find_space(attributes, path).name
+
+    def find_space(self, attributes: Mapping[str, Any], path: str | Path) -> FoundSpace:
+        """As `space_of`, with what says so. Where neither the file nor a rule made for such files does, the config's
+        default is taken, and sRGB for encoded pictures; `assumed` is then true.
+
+        Errors: UnknownColourSpaceError, also for DPX, whose encoding cannot be guessed.
+        """
         declared = self._declared(attributes)
         if declared is not None:
             return declared
         space, rule = self._config.getColorSpaceFromFilepath(str(path))
-        by_default = rule == self._config.getFileRules().getNumEntries() - 1
-        if by_default and Path(path).suffix.lower() in ENCODED_SUFFIXES:
-            return self._first_known(SRGB_NAMES) or self.resolve(space)
-        return self.resolve(space)
+        suffix = Path(path).suffix.lower()
+        rules = self._config.getFileRules()
+        if rule != rules.getNumEntries() - 1:
+            # A show's own rules are a decision; those of a built-in config only say what is usual.
+            built_in = self.source.startswith("ocio://")
+            reason = f"the file rule {rules.getName(rule)!r} of {self.name}"
+            return FoundSpace(self.resolve(space), f"assumed: {reason}" if built_in else reason, built_in)
+        if suffix in LOG_SUFFIXES:
+            kind = suffix[1:].upper()
+            raise UnknownColourSpaceError(f"{path}: a {kind} file does not say its colour space. {NAME_IT}")
+        encoded = self._first_known(SRGB_NAMES) if suffix in ENCODED_SUFFIXES else None
+        if encoded is not None:
+            return FoundSpace(encoded, f"assumed, as {suffix} files mostly are", True)
+        return FoundSpace(self.resolve(space), f"assumed: the default rule of {self.name}", True)
 
     def converter(self, source: str, destination: str) -> Converter:
         """A function from H×W×3 float32 in one space to a new array in the other.
@@ -106,10 +136,13 @@ class Colour:
             ocio.ColorSpaceTransform(src=self.resolve(source), dst=self.resolve(destination)), exact=True
         )
 
-    def display(self, source: str, view: str | None = None, display: str | None = None) -> Converter:
+    def display(
+        self, source: str, view: str | None = None, display: str | None = None, look: str | None = None
+    ) -> Converter:
         """A function from H×W×3 float32 in a space to what a screen shows, nominally in [0, 1].
 
-        Errors: UnknownColourSpaceError for a space, view or display that the config does not have.
+        look: applied before the view; several with commas, as OpenColorIO writes them ("+grade, -neutral").
+        Errors: UnknownColourSpaceError for a space, view, display or look that the config does not have.
         """
         displays = tuple(self._config.getDisplays())
         display = display or self._config.getDefaultDisplay()
@@ -119,9 +152,19 @@ class Colour:
         view = view or self._config.getDefaultView(display)
         if view not in views:
             raise UnknownColourSpaceError(f'"{view}" is no view of {display}. {near_names(view, views)}')
-        return self._converter(
-            ocio.DisplayViewTransform(src=self.resolve(source), display=display, view=view), exact=False
-        )
+        source = self.resolve(source)
+        shown = ocio.DisplayViewTransform(src=source, display=display, view=view)
+        if look is None:
+            return self._converter(shown, exact=False)
+        self._check_look(look)
+        graded = ocio.LookTransform(src=source, dst=source, looks=look)
+        return self._converter(ocio.GroupTransform([graded, shown]), exact=False)
+
+    def _check_look(self, look: str) -> None:
+        known = [item.getName() for item in self._config.getLooks()]
+        for name in re.split("[,|:]", look):
+            if name.strip().lstrip("+-").strip() not in known:
+                raise UnknownColourSpaceError(f'"{name.strip()}" is no look of {self.name}. {near_names(name, known)}')
 
     def default_display(self) -> tuple[str, str]:
         """The display and view that `display` uses unless told otherwise."""
@@ -137,14 +180,15 @@ class Colour:
     def _first_known(self, names: Sequence[str]) -> str | None:
         return next((found for name in names if (found := self._find(name))), None)
 
-    def _declared(self, attributes: Mapping[str, Any]) -> str | None:
+    def _declared(self, attributes: Mapping[str, Any]) -> FoundSpace | None:
         for key in ("colorInteropID", "oiio:ColorSpace"):
             name = str(attributes.get(key) or "")
             found = None if name.lower() in SAYS_NOTHING else self._find(name)
             if found is not None:
-                return found
+                says = f"the attribute {key}" if key == "colorInteropID" else "the file's own header"
+                return FoundSpace(found, f"{says}: {name}")
         primaries = attributes.get("chromaticities")
-        return None if primaries is None else self._by_primaries(primaries)
+        return None if primaries is None else FoundSpace(self._by_primaries(primaries), "the attribute chromaticities")
 
     def _by_primaries(self, primaries: Sequence[float]) -> str:
         for names, known in LINEAR_SPACES:
@@ -154,7 +198,7 @@ class Colour:
                     return found
         written = ", ".join(f"{value:.4g}" for value in primaries)
         raise UnknownColourSpaceError(
-            f"No colour space of {self.name} has the file's chromaticities ({written}). Name it with --colorspace."
+            f"No colour space of {self.name} has the file's chromaticities ({written}). {NAME_IT}"
         )
 
     def _converter(self, transform: ocio.Transform, exact: bool) -> Converter:

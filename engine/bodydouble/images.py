@@ -5,11 +5,12 @@ type they have on disk (half, float, uint), so what is not replaced is written a
 -0.0, denormals and 32-bit ids included. JPEG, PNG, TIFF and DPX are plates too: their channels become float32 in
 [0, 1], still in the file's encoding; `colour` says which.
 
-Kept from files with several resolutions (MIP and RIP maps): the full one.
+Refused, by name and with the way out: deep pixels, sub-sampled chroma, volumes, and textures of several resolutions.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,24 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
-from bodydouble.errors import OutputError, PlateError, UsageError
+from bodydouble.errors import OutputError, PlateError, UsageError, near_names
+from bodydouble.exrheader import STRUCTURE, Attributes, put_attributes, read_attributes
 from bodydouble.exrscratch import write_scratch
 from bodydouble.plate import DTYPES, Header, Part, Plate, Region, to_type
 from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
-    "Header", "Part", "Plate", "Region", "output_compression", "output_compression_of", "read_headers", "read_image",
-    "read_plate", "write_image", "write_plate",
+    "Header", "Part", "Plate", "Region", "check_compression", "output_compression", "output_compression_of",
+    "picture_plate", "read_headers", "read_image", "read_plate", "why_unsupported", "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
 LOSSY_COMPRESSIONS = frozenset({"b44", "b44a", "dwaa", "dwab"})
 LOSSY_FOR_FLOAT = "pxr24"
+COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "htj2k32", "htj2k256", "pxr24", *sorted(LOSSY_COMPRESSIONS))
+"""What --compression may ask for; OpenImageIO would take zip for a name that it does not know."""
+ROWS_AT_ONCE = 256
+"""Rows that are gathered and compressed together: a multiple of every compression's own block of rows."""
 LOSSLESS_DEFAULT = "zip"
 # Deflate, the best packer in EXR, shrinks at most 1032:1. A header that claims more than that is lying, and
 # allocating what it asks for could take the machine down; small claims cost nothing and are let through.
@@ -41,20 +47,34 @@ def read_headers(path: str | Path) -> tuple[Header, ...]:
     """What every part of an image file says of itself. Errors: PlateError naming the file."""
     file = _open(Path(path))
     try:
-        return tuple(_header(spec) for spec in _part_specs(file, Path(path)))
+        specs = list(_part_specs(file, Path(path)))
+        raw = _raw_attributes(file, Path(path), len(specs))
+        return tuple(_header(spec, raw[index]) for index, spec in enumerate(specs))
     finally:
         file.close()
 
 
-def read_plate(path: str | Path) -> Plate:
-    """Read a file whole. Errors: PlateError for a missing, damaged, deep or foreign file, naming it."""
+def read_plate(path: str | Path, part: str | None = None, view: str | None = None) -> Plate:
+    """Read a file whole. part, view: which picture of it is meant, see `find_picture`; all the others are kept.
+
+    Errors: PlateError for a missing, damaged, unsupported or foreign file, naming it; UsageError for a part or view
+    that it does not have.
+    """
     path = Path(path)
     file = _open(path)
     try:
         specs = list(_part_specs(file, path))
         _refuse_unsupported(specs, path)
         exr = file.format_name() == "openexr"
-        return Plate(path, tuple(_read_part(file, index, spec, path, exr) for index, spec in enumerate(specs)))
+        raw = _raw_attributes(file, path, len(specs))
+        headers = [_header(spec, raw[index]) for index, spec in enumerate(specs)]
+        plate = Plate(path, (), part, view)
+        plate = dataclasses.replace(
+            plate, parts=tuple(_read_part(file, index, header, path, exr) for index, header in enumerate(headers))
+        )
+        if part is not None or view is not None:
+            _ = plate.picture
+        return plate
     finally:
         file.close()
 
@@ -78,6 +98,34 @@ def output_compression_of(part: Header, requested: str | None = None) -> tuple[s
     return name, ""
 
 
+def check_compression(requested: str | None) -> None:
+    """Errors: UsageError with near names for a compression that EXR does not have."""
+    name, _, level = (requested or "none").partition(":")
+    if name not in COMPRESSIONS:
+        raise UsageError(f'"{name}" is no EXR compression. {near_names(name, COMPRESSIONS)}')
+    try:
+        good = not level or 0 < float(level) < 10_000
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f'"{requested}": write the level of a compression like dwaa:60 or zip:4.')
+
+
+def picture_plate(
+    path: Path, rgb: np.ndarray, attributes: Mapping[str, str | int | float], alpha: np.ndarray | None = None
+) -> Plate:
+    """A plate made of a picture that no file of ours holds, such as a frame of a movie.
+
+    rgb: H×W×3 float32; alpha: H×W float32; attributes: what is to be written of it, `colorInteropID` among them.
+    """
+    names = ("R", "G", "B") if alpha is None else ("R", "G", "B", "A")
+    spec = oiio.ImageSpec(rgb.shape[1], rgb.shape[0], len(names), oiio.FLOAT)
+    for name, value in attributes.items():
+        spec.attribute(name, value)
+    pixels = (rgb[..., 0], rgb[..., 1], rgb[..., 2], *(() if alpha is None else (alpha,)))
+    return Plate(path, (Part(spec, names, ("float",) * len(names), pixels=pixels, added=frozenset(attributes)),))
+
+
 def write_plate(path: str | Path, plate: Plate, compression: str | None = None) -> None:
     """Write a plate as EXR: its own types, windows, tiles, channel order and attributes, all or nothing.
 
@@ -89,8 +137,10 @@ def write_plate(path: str | Path, plate: Plate, compression: str | None = None) 
         raise UsageError(f"{path}: plates are written as EXR; give the output a name that ends in .exr.")
     if path.exists() and plate.path.exists() and path.samefile(plate.path):
         raise UsageError(f"{path}: this is the plate itself; name another folder or pattern for the output.")
+    check_compression(compression)
     with atomic_path(path) as temporary:
         _write_parts(temporary, path, plate, compression)
+        _put_raw_attributes(temporary, path, plate)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -151,7 +201,8 @@ def _open(path: Path) -> oiio.ImageInput:
         reason = _error_text(oiio)
         if "ubsampled" in reason:
             raise PlateError(
-                f"{path}: luminance/chroma (subsampled) channels are not supported; convert it to R, G, B."
+                f"{path}: luminance/chroma (subsampled) channels are not supported; write it again as R, G, B from the "
+                "program that made it, or through Nuke."
             )
         raise PlateError(f"{path}: cannot be read as an image ({reason}). Render or copy it again.")
     return file
@@ -170,26 +221,49 @@ def _part_specs(file: oiio.ImageInput, path: Path) -> Iterator[oiio.ImageSpec]:
     _error_text(file)
 
 
+def why_unsupported(header: Header) -> str | None:
+    """Why a part cannot be a plate's, and the way out; None if it can."""
+    spec = header.spec
+    if spec.deep:
+        return "deep, which is not supported; flatten it first: oiiotool IN.exr --flatten -o OUT.exr"
+    if spec.depth > 1:
+        return "a volume, not an image"
+    if int(spec.getattribute("openexr:levelmode") or 0) > 0:
+        return "a texture of several resolutions; keep the full one: oiiotool IN.exr -o OUT.exr"
+    return None
+
+
 def _refuse_unsupported(specs: Iterable[oiio.ImageSpec], path: Path) -> None:
     claimed = 0
     for index, spec in enumerate(specs):
-        if spec.deep:
-            raise PlateError(f"{path}: part {index + 1} is deep, which is not supported; flatten it first.")
-        if spec.depth > 1:
-            raise PlateError(f"{path}: part {index + 1} is a volume, not an image.")
+        reason = why_unsupported(_header(spec))
+        if reason is not None:
+            raise PlateError(f"{path}: part {index + 1} is {reason}.")
         claimed += spec.width * spec.height * spec.nchannels * 4
     size = path.stat().st_size
     if claimed > max(ALWAYS_ALLOWED_BYTES, size * MAX_EXPANSION):
         raise PlateError(f"{path}: its header claims {claimed >> 20} MiB of pixels, but the file has {size} bytes.")
 
 
-def _header(spec: oiio.ImageSpec) -> Header:
+def _raw_attributes(file: oiio.ImageInput, path: Path, count: int) -> Sequence[Attributes]:
+    if file.format_name() != "openexr":
+        return ({},) * count
+    try:
+        raw = read_attributes(path)
+    except (OSError, ValueError) as error:
+        raise PlateError(f"{path}: the header is damaged ({error}). Render or copy it again.") from error
+    if len(raw) != count:
+        raise PlateError(f"{path}: the header names {len(raw)} parts, {count} can be read. Render or copy it again.")
+    return raw
+
+
+def _header(spec: oiio.ImageSpec, raw: Attributes | None = None) -> Header:
     per_channel = tuple(str(kind) for kind in spec.channelformats)
-    return Header(spec, tuple(spec.channelnames), per_channel or (str(spec.format),) * spec.nchannels)
+    return Header(spec, tuple(spec.channelnames), per_channel or (str(spec.format),) * spec.nchannels, raw or {})
 
 
-def _read_part(file: oiio.ImageInput, index: int, spec: oiio.ImageSpec, path: Path, exr: bool) -> Part:
-    header = _header(spec)
+def _read_part(file: oiio.ImageInput, index: int, header: Header, path: Path, exr: bool) -> Part:
+    spec = header.spec
     formats = header.formats if exr else ("float",) * spec.nchannels
     pixels: list[np.ndarray] = []
     while len(pixels) < len(formats):
@@ -200,7 +274,9 @@ def _read_part(file: oiio.ImageInput, index: int, spec: oiio.ImageSpec, path: Pa
             raise PlateError(f"{path}: pixels cannot be read ({_error_text(file)}). Render or copy it again.")
         block = block.reshape(spec.height, spec.width, end - start)
         pixels += [block[..., channel] for channel in range(end - start)]
-    return Part(spec, header.channels, formats, tuple(pixels)) if exr else _picture_part(header, pixels)
+    if not exr:
+        return _picture_part(header, pixels)
+    return Part(spec, header.channels, formats, header.raw, tuple(pixels))
 
 
 def _picture_part(header: Header, pixels: list[np.ndarray]) -> Part:
@@ -211,7 +287,7 @@ def _picture_part(header: Header, pixels: list[np.ndarray]) -> Part:
     for name in ("compression", "oiio:BitsPerSample"):
         spec.erase_attribute(name)
     spec.tile_width = spec.tile_height = spec.tile_depth = 0
-    return Part(spec, names, ("float",) * len(names), tuple(pixels))
+    return Part(spec, names, ("float",) * len(names), pixels=tuple(pixels))
 
 
 def _compression(part: Header, requested: str | None) -> str:
@@ -236,7 +312,8 @@ def _output_spec(part: Part, requested: str | None) -> oiio.ImageSpec:
 
 
 def _create(temporary: Path, path: Path, specs: Sequence[oiio.ImageSpec]) -> oiio.ImageOutput:
-    output = oiio.ImageOutput.create(str(temporary))
+    # By the final name: the temporary one does not say the format.
+    output = oiio.ImageOutput.create(path.suffix.lstrip(".") or path.name)
     if output is None:
         raise OutputError(f"{path}: cannot be written ({_error_text(oiio)}).")
     opened = output.open(str(temporary), specs[0]) if len(specs) == 1 else output.open(str(temporary), tuple(specs))
@@ -262,12 +339,56 @@ def _write_parts(temporary: Path, path: Path, plate: Plate, compression: str | N
 
 
 def _write_pixels(output: oiio.ImageOutput, part: Part) -> bool:
-    if len(set(part.formats)) == 1:
-        return output.write_image(np.stack(part.pixels, axis=-1))
+    mixed = len(set(part.formats)) > 1
+    if mixed and not all(_survives_float(pixels) for pixels in part.pixels):
+        return _write_native(output, part)
+    dtype = np.float32 if mixed else part.pixels[0].dtype
+    x, y, width, height = part.spec.x, part.spec.y, part.spec.width, part.spec.height
+    rows = ROWS_AT_ONCE if part.tile is None else -(-ROWS_AT_ONCE // part.tile[1]) * part.tile[1]
+    band = np.empty((min(rows, height), width, len(part.pixels)), dtype)
+    for top in range(0, height, rows):
+        count = min(rows, height - top)
+        for index, pixels in enumerate(part.pixels):
+            band[:count, :, index] = pixels[top : top + count]
+        if part.tile is None:
+            written = output.write_scanlines(y + top, y + top + count, 0, band[:count])
+        else:
+            written = output.write_tiles(x, x + width, y + top, y + top + count, 0, 1, band[:count])
+        if not written:
+            return False
+    return True
+
+
+def _survives_float(pixels: np.ndarray) -> bool:
+    """Whether a channel comes back to the bit through float32: 32-bit ids do not, nor NaN in half."""
+    if pixels.dtype == np.float16:
+        return not ((pixels.view(np.uint16) & 0x7FFF) > 0x7C00).any()
+    return pixels.dtype == np.float32
+
+
+def _write_native(output: oiio.ImageOutput, part: Part) -> bool:
     with scratch_folder() as folder:
         write_scratch(folder / "mixed.exr", part.channels, part.pixels)
         native = _open(folder / "mixed.exr")
         try:
-            return output.copy_image(native)
+            return bool(output.copy_image(native))
         finally:
             native.close()
+
+
+def _put_raw_attributes(temporary: Path, path: Path, plate: Plate) -> None:
+    """Give the file the plate's own attributes, byte for byte, and take away those that OpenImageIO made up."""
+
+    def wanted(index: int, written: Attributes) -> Attributes:
+        part = plate.parts[index]
+        if not part.raw:
+            made_up = {"capDate"} if part.spec.getattribute("DateTime") is None else set()
+            return {name: value for name, value in written.items() if name not in made_up}
+        kept = {name: value for name, value in part.raw.items() if name not in STRUCTURE | part.added}
+        ours = {name: value for name, value in written.items() if name in STRUCTURE | part.added}
+        return {**ours, **kept, **({"type": written["type"]} if "type" in written else {})}
+
+    try:
+        put_attributes(temporary, wanted)
+    except ValueError as error:
+        raise OutputError(f"{path}: cannot be written ({error}).") from error

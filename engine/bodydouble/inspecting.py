@@ -17,7 +17,10 @@ from typing import Any
 from bodydouble.colour import Colour
 from bodydouble.errors import BodydoubleError, FacesetError, InputError, ModelError, UnknownColourSpaceError
 from bodydouble.frames import FrameRange
-from bodydouble.images import Header, output_compression_of, read_headers
+from bodydouble.images import Header, output_compression_of, read_headers, why_unsupported
+from bodydouble.movies import read_movie
+from bodydouble.pictures import find_picture, views_of
+from bodydouble.reading import find_plate, find_space
 from bodydouble.sequences import PlateSequence
 from bodydouble.shotfaces import SCHEMA as SHOT_FACES_SCHEMA
 from bodydouble.shotfaces import read_shot_faces
@@ -45,10 +48,14 @@ class Inspection:
         return {"kind": self.kind, "path": self.path, **self.facts}
 
 
-def inspect(path: str | Path, colour: Colour | None = None) -> Inspection:
-    """Say what a path is. colour: the config that names a plate's space, by default `Colour()`.
+def inspect(
+    path: str | Path, colour: Colour | None = None, part: str | None = None, view: str | None = None
+) -> Inspection:
+    """Say what a path is. colour: the config that names a plate's space, by default `Colour()`; part, view: which
+    picture of a plate is meant.
 
-    Errors: InputError (PlateError, SidecarError, …) naming the file when it is none of ours or damaged.
+    Errors: InputError (PlateError, SidecarError, …) naming the file when it is none of ours or damaged; UsageError for
+    a part or view that is not there.
     """
     place = Path(path)
     if (place / "comb.json").is_file() or place.suffix == ".comb":
@@ -57,32 +64,57 @@ def inspect(path: str | Path, colour: Colour | None = None) -> Inspection:
         return Inspection("faceset", str(path), _faceset_facts(place))
     if place.suffix == ".json":
         return Inspection("shot faces", str(path), _shot_faces_facts(place))
-    sequence = PlateSequence.find(path)
-    headers = read_headers(sequence.path(sequence.frames[0]))
-    main = next((header for header in headers if header.rgb_channels()), headers[0])
-    facts = _plate_facts(sequence, headers, main, colour)
+    sequence = find_plate(path, part, view)
+    if sequence.is_movie:
+        return Inspection("plate", str(path), _movie_facts(sequence, colour or Colour()))
+    facts = _plate_facts(sequence, read_headers(sequence.path(sequence.frames[0])), colour or Colour())
     return Inspection("finished frames" if facts["made_by_bodydouble"] else "plate", str(path), facts)
 
 
-def _plate_facts(
-    sequence: PlateSequence, headers: tuple[Header, ...], main: Header, colour: Colour | None
-) -> dict[str, Any]:
+def _movie_facts(sequence: PlateSequence, colour: Colour) -> dict[str, Any]:
+    movie = read_movie(sequence.path(1))
+    return {
+        "pattern": sequence.pattern,
+        "frames": str(sequence.range),
+        "frame_count": len(sequence.frames),
+        "size": f"{movie.width}x{movie.height}",
+        "pixel_aspect": movie.pixel_aspect,
+        "frames_per_second": float(movie.rate),
+        "codec": f"{movie.codec} {movie.pixel_format}",
+        **_colour_facts(sequence, colour),
+    }
+
+
+def _plate_facts(sequence: PlateSequence, headers: tuple[Header, ...], colour: Colour) -> dict[str, Any]:
+    swap: dict[str, Any] = {}
+    main = headers[0]
+    try:
+        picture = find_picture(headers, sequence.part, None if sequence.view_in_name else sequence.view)
+        main = headers[picture.part]
+        name, note = output_compression_of(main)
+        swap = {"part": picture.part + 1, "channels": " ".join(picture.rgb), "alpha": picture.alpha}
+        swap |= {"output_compression": note or name}
+    except InputError as error:
+        swap = {"refused": str(error)}
+    reasons = [(number, why_unsupported(header)) for number, header in enumerate(headers, start=1)]
+    refused = "; ".join(f"part {number} is {reason}" for number, reason in reasons if reason)
     attributes = main.attributes
     ours = {
         key.removeprefix(OUR_ATTRIBUTES): value for key, value in attributes.items() if key.startswith(OUR_ATTRIBUTES)
     }
     x0, y0, x1, y1 = main.display_window
-    name, note = output_compression_of(main)
     return {
         "pattern": sequence.pattern,
         "frames": str(sequence.range),
         "frame_count": len(sequence.frames),
         "missing_frames": str(FrameRange.of(sequence.missing)) or None,
         "size": f"{x1 - x0}x{y1 - y0}",
-        "colour_space": _colour_space(attributes, sequence, colour),
+        "pixel_aspect": main.pixel_aspect,
+        "views": list(views_of(headers)) or None,
+        **_colour_facts(sequence, colour),
+        "swap": {"refused": refused} if refused else swap,
         "made_by_bodydouble": {key: _plain(value) for key, value in ours.items()} or None,
         "parts": [_part_facts(header) for header in headers],
-        "output_compression": note or name,
         "attributes": {key: _plain(value) for key, value in attributes.items() if not key.startswith(OUR_ATTRIBUTES)},
     }
 
@@ -93,6 +125,7 @@ def _part_facts(header: Header) -> dict[str, Any]:
         channels.setdefault(format, []).append(name)
     return {
         "name": header.name or None,
+        "view": header.view or None,
         "channels": {format: " ".join(names) for format, names in channels.items()},
         "display_window": list(header.display_window),
         "data_window": list(header.data_window),
@@ -102,11 +135,12 @@ def _part_facts(header: Header) -> dict[str, Any]:
     }
 
 
-def _colour_space(attributes: Mapping[str, Any], sequence: PlateSequence, colour: Colour | None) -> str:
+def _colour_facts(sequence: PlateSequence, colour: Colour) -> dict[str, Any]:
     try:
-        return (colour or Colour()).space_of(attributes, sequence.path(sequence.frames[0]))
-    except UnknownColourSpaceError as error:
-        return f"unknown ({error})"
+        found = find_space(sequence, sequence.frames[0], colour)
+    except (UnknownColourSpaceError, InputError) as error:
+        return {"colour_space": f"unknown ({error})", "colour_space_by": None}
+    return {"colour_space": found.name, "colour_space_by": found.reason}
 
 
 def _shot_faces_facts(path: Path) -> dict[str, Any]:

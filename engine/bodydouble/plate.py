@@ -8,19 +8,20 @@ divided by nor multiplied with A.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bodydouble.errors import PlateError
+from bodydouble.errors import BodydoubleError
+from bodydouble.exrheader import Attributes
+from bodydouble.pictures import Picture, find_picture
 
 Region = tuple[int, int, int, int]
 
 DTYPES = {"half": np.float16, "float": np.float32, "uint": np.uint32}
-RGB_SPELLINGS = (("R", "G", "B"), ("r", "g", "b"), ("red", "green", "blue"), ("Red", "Green", "Blue"))
 HALF_MAX = 65504.0
 
 
@@ -37,6 +38,8 @@ class Header:
     """Channel names, R, G, B, A first."""
     formats: tuple[str, ...]
     """The type of each channel on disk: "half", "float", "uint", or "uint8" and the like for other formats."""
+    raw: Attributes = field(default_factory=dict)
+    """The attributes of an EXR part byte for byte: `write_plate` gives them back. Empty for other formats."""
 
     @property
     def name(self) -> str:
@@ -81,16 +84,30 @@ class Header:
         """Whether pixels hold lists of samples in depth."""
         return bool(self.spec.deep)
 
-    def rgb_channels(self) -> tuple[str, str, str] | None:
-        """The names of the colour channels: plain R, G, B first, else those of the first layer that has all three."""
-        return _rgb_in(self.channels, layered=False) or _rgb_in(self.channels, layered=True)
+    @property
+    def view(self) -> str:
+        """The view that the whole part belongs to; empty if it does not say."""
+        return str(self.spec.getattribute("view") or "")
+
+    @property
+    def channel_views(self) -> tuple[str, ...]:
+        """The views that the part holds in its channels, the first without a name of its own; mostly none."""
+        return tuple(map(str, self.spec.getattribute("multiView") or ()))
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel over its height; 1 where the file says nothing usable."""
+        value = float(self.spec.getattribute("PixelAspectRatio") or 1.0)
+        return value if 0.05 < value < 20 else 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Part(Header):
     """One part with its pixels: one H×W array of the data window per channel, in the type on disk."""
 
-    pixels: tuple[np.ndarray, ...]
+    pixels: tuple[np.ndarray, ...] = ()
+    added: frozenset[str] = frozenset()
+    """Names of the attributes that `Plate.with_attributes` set."""
 
     def channel(self, name: str) -> np.ndarray:
         """H×W pixels of the data window in the channel's own type. Errors: KeyError."""
@@ -106,21 +123,33 @@ class Plate:
 
     path: Path
     parts: tuple[Part, ...]
+    part: str | None = None
+    """Name or number of the part that was asked for."""
+    view: str | None = None
+    """The view that was asked for."""
+
+    @property
+    def picture(self) -> Picture:
+        """Which channels of which part are worked on. Errors: PlateError, UsageError, see `find_picture`."""
+        try:
+            return find_picture(self.parts, self.part, self.view)
+        except BodydoubleError as error:
+            raise type(error)(f"{self.path}: {error}") from None
 
     @property
     def main_index(self) -> int:
-        """The part that holds the picture: the first with plain R, G, B, else the first with a layer's R, G, B."""
-        for layered in (False, True):
-            for index, part in enumerate(self.parts):
-                if _rgb_in(part.channels, layered):
-                    return index
-        listed = ", ".join(dict.fromkeys(name for part in self.parts for name in part.channels))
-        raise PlateError(f"{self.path}: no R, G, B channels to work on (it has {listed}).")
+        """The index of the part that holds the picture."""
+        return self.picture.part
 
     @property
     def main(self) -> Part:
         """The part that holds the picture."""
         return self.parts[self.main_index]
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel over its height."""
+        return self.main.pixel_aspect
 
     @property
     def width(self) -> int:
@@ -146,8 +175,18 @@ class Plate:
         main, region = self.main, region or (0, 0, self.width, self.height)
         result = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
         inner, source = _overlap(region, main.data_region)
-        for index, name in enumerate(_picture_channels(main)):
+        for index, name in enumerate(self.picture.rgb):
             result[(*inner, index)] = main.channel(name)[source]
+        return result
+
+    def alpha(self, region: Region | None = None) -> np.ndarray | None:
+        """H×W float32 coverage of a region, 0 where the file has no data; None for a picture without alpha."""
+        main, region, name = self.main, region or (0, 0, self.width, self.height), self.picture.alpha
+        if name is None:
+            return None
+        result = np.zeros((region[3] - region[1], region[2] - region[0]), np.float32)
+        inner, source = _overlap(region, main.data_region)
+        result[inner] = main.channel(name)[source]
         return result
 
     def inside(self, region: Region | None = None) -> np.ndarray:
@@ -171,7 +210,7 @@ class Plate:
             )
         inner, target = _overlap(region, main.data_region)
         mask, replaced = where[inner], {}
-        for index, name in enumerate(_picture_channels(main)):
+        for index, name in enumerate(self.picture.rgb):
             pixels = main.channel(name).copy()
             pixels[target][mask] = to_type(rgb[(*inner, index)][mask], pixels.dtype)
             replaced[name] = pixels
@@ -193,34 +232,22 @@ class Plate:
             if values is not None:
                 target, source = _overlap(main.data_region, (0, 0, self.width, self.height))
                 arrays[name][target] = to_type(values[source], arrays[name].dtype)
-        return self._with_main(Part(main.spec, tuple(arrays), tuple(formats.values()), tuple(arrays.values())))
+        return self._with_main(
+            dataclasses.replace(
+                main, channels=tuple(arrays), formats=tuple(formats.values()), pixels=tuple(arrays.values())
+            )
+        )
 
     def with_attributes(self, attributes: Mapping[str, str | int | float]) -> Plate:
         """Add metadata to the main part, or replace it; keys like "bodydouble/persona" keep ours apart."""
         spec = self.main.spec.copy()
         for name, value in attributes.items():
             spec.attribute(name, value)
-        return self._with_main(dataclasses.replace(self.main, spec=spec))
+        return self._with_main(dataclasses.replace(self.main, spec=spec, added=self.main.added | set(attributes)))
 
     def _with_main(self, main: Part) -> Plate:
         index = self.main_index
         return dataclasses.replace(self, parts=(*self.parts[:index], main, *self.parts[index + 1 :]))
-
-
-def _rgb_in(channels: Sequence[str], layered: bool) -> tuple[str, str, str] | None:
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in channels if "." in name) if layered else [""]
-    for layer in layers:
-        for spelling in RGB_SPELLINGS:
-            red, green, blue = (f"{layer}.{name}" if layer else name for name in spelling)
-            if {red, green, blue} <= set(channels):
-                return red, green, blue
-    return None
-
-
-def _picture_channels(part: Header) -> tuple[str, str, str]:
-    names = part.rgb_channels()
-    assert names is not None, "the main part was chosen by its R, G, B"
-    return names
 
 
 def _overlap(a: Region, b: Region) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fileseq
@@ -14,8 +15,12 @@ from bodydouble.errors import PlateError, UsageError
 from bodydouble.frames import FrameRange
 
 IMAGE_SUFFIXES = frozenset({".exr", ".dpx", ".tif", ".tiff", ".png", ".jpg", ".jpeg"})
+MOVIE_SUFFIXES = frozenset({".mov", ".mp4", ".m4v", ".mxf", ".avi", ".mkv"})
 # %04d (printf), $F4 (Houdini), #### and @@@@ (one digit each, as in Nuke and Shake).
 PLACEHOLDER = re.compile(r"%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)|#+|@+")
+# Nuke's words for the view of a stereo plate: its name, and its first letter.
+VIEW, VIEW_LETTER = "%V", "%v"
+PLACE_OR_VIEW = re.compile(rf"{VIEW}|{VIEW_LETTER}|{PLACEHOLDER.pattern}")
 # A frame number stands alone before the extension; "v002" is a version.
 NUMBERED = re.compile(r"(?P<head>|.*[._-])(?P<digits>\d+)(?P<tail>\.[^.]+)")
 NEGATIVE = re.compile(r"(?P<head>|.*[._])(?P<digits>-\d+)(?P<tail>\.[^.]+)")
@@ -24,19 +29,35 @@ NEAR_FILES = 5
 
 @dataclass(frozen=True)
 class PlateSequence:
-    """A pattern with `####` for the frame number (or one file's name) and the frames that belong to it, sorted."""
+    """A pattern with `####` for the frame number (or one file's name) and the frames that belong to it, sorted.
+
+    `part`, `view`: which picture of each file is meant; None for the first. `view_in_name`: the view chose the files,
+    which need not name it themselves. A movie is one file with many frames.
+    """
 
     pattern: str
     frames: tuple[int, ...]
+    part: str | None = None
+    view: str | None = None
+    view_in_name: bool = False
 
     @classmethod
-    def find(cls, path: str | Path) -> PlateSequence:
+    def find(cls, path: str | Path, part: str | None = None, view: str | None = None) -> PlateSequence:
         """The sequence that a pattern, one file, or a folder with one sequence names.
 
-        Patterns: `plate.####.exr`, `plate.%04d.exr`, `plate.@@@@.exr`, `plate.$F4.exr`. A file without a number is
-        frame 1. Errors: PlateError naming the pattern and what lies near it.
+        Patterns: `plate.####.exr`, `plate.%04d.exr`, `plate.@@@@.exr`, `plate.$F4.exr`, with `%V` (`left`) or `%v`
+        (`l`) for the view anywhere in the path. A file without a number is frame 1. Movies: see `find_plate`.
+        Errors: PlateError naming the pattern and what lies near it; UsageError where several views are there and none
+        was asked for.
         """
-        path = Path(path)
+        if VIEW in str(path) or VIEW_LETTER in str(path):
+            view = view or _only_view(str(path))
+            found = cls._find(Path(_with_view(str(path), view)))
+            return replace(found, part=part, view=view, view_in_name=True)
+        return replace(cls._find(Path(path)), part=part, view=view)
+
+    @classmethod
+    def _find(cls, path: Path) -> PlateSequence:
         if path.is_dir():
             return _only_sequence_in(path)
         if path.is_file():
@@ -53,8 +74,13 @@ class PlateSequence:
     def output(cls, path: str | Path, like: PlateSequence) -> PlateSequence:
         """Where the frames of `like` are written: a pattern, or a folder that gets the same names as .exr.
 
-        Errors: UsageError for a pattern that is not EXR, has no place for the number, or is the plate itself.
+        `%V` and `%v` stand for the view of `like`. Errors: UsageError for a pattern that is not EXR, has no place for
+        the number, or is the plate itself.
         """
+        if VIEW in str(path) or VIEW_LETTER in str(path):
+            if like.view is None:
+                raise UsageError(f"{path}: the plate has no view to put for %V; name one with --view.")
+            path = _with_view(str(path), like.view)
         path = Path(path)
         suffix = path.suffix.lower()
         if PLACEHOLDER.search(path.name):
@@ -64,12 +90,18 @@ class PlateSequence:
                 raise UsageError(f"{path}: {len(like.frames)} frames need a pattern such as {path.stem}.####.exr.")
             pattern, suffix = path, suffix
         else:
-            pattern, suffix = path / Path(like.pattern).with_suffix(".exr").name, ".exr"
+            number = ".####.exr" if like.is_movie else ".exr"
+            pattern, suffix = path / Path(like.pattern).with_suffix(number).name, ".exr"
         if suffix != ".exr":
             raise UsageError(f"{path}: frames are written as EXR; let the name end in .exr.")
         if pattern.resolve() == Path(like.pattern).resolve():
             raise UsageError(f"{path}: this is the plate itself; name another folder or pattern for the output.")
         return cls(str(pattern), like.frames)
+
+    @property
+    def is_movie(self) -> bool:
+        """Whether all frames lie in one movie file."""
+        return Path(self.pattern).suffix.lower() in MOVIE_SUFFIXES
 
     @property
     def missing(self) -> tuple[int, ...]:
@@ -90,6 +122,30 @@ class PlateSequence:
     def exists(self, frame: int) -> bool:
         """Whether the frame's file is there now."""
         return self.path(frame).is_file()
+
+
+def _with_view(path: str, view: str) -> str:
+    return path.replace(VIEW, view).replace(VIEW_LETTER, view[:1])
+
+
+def _only_view(path: str) -> str:
+    """The one view for which files are there. Errors: UsageError for several, PlateError for none."""
+    expression, wide, position = "", "", 0
+    for place in PLACE_OR_VIEW.finditer(path):
+        literal, position = path[position : place.start()], place.end()
+        if place[0] == VIEW:
+            here = "(?P=view)" if "<view>" in expression else r"(?P<view>[A-Za-z]\w*?)"
+        else:
+            here = r"\w" if place[0] == VIEW_LETTER else r"-?\d+"
+        expression, wide = expression + re.escape(literal) + here, wide + glob.escape(literal) + "*"
+    matches = re.compile(expression + re.escape(path[position:]))
+    found = (matches.fullmatch(name) for name in glob.glob(wide + glob.escape(path[position:])))
+    views = sorted({match["view"] for match in found if match}) if VIEW in path else []
+    if len(views) == 1:
+        return views[0]
+    if not views:
+        raise PlateError(f"{path}: no frames found of any view; name one with --view.")
+    raise UsageError(f"{path}: there are the views {', '.join(views)}; name one with --view.")
 
 
 def _with_hashes(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,15 +20,18 @@ NEARLY_FULL_BYTES = 1 << 20
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it takes the real name only if the block ends well.
 
-    The folder is made when missing, the temporary removed after any failure, interrupts included.
-    Errors: OutputError naming the path and the reason.
+    The temporary is hidden and does not end like an image, so no pattern, folder listing or viewer takes it for a
+    frame, even after a power cut. It is flushed to the disk before it is renamed. The folder is made when missing, the
+    temporary removed after any failure, interrupts included. Errors: OutputError naming the path and the reason.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # Farm machines share folders, and their process ids repeat.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _flush(temporary)
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({_reason(error, path.parent)}).") from error
     except OutputError as error:
@@ -54,6 +58,16 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    """Make the new name last, where the system lets folders be opened."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _reason(error: OSError, folder: Path) -> str:

@@ -1,0 +1,148 @@
+"""Frames of QuickTime and MP4 files: the only module that imports PyAV, which is the optional extra `movie`.
+
+Frames are numbered from 1. R'G'B' is computed here from the decoder's own Y'CbCr in float32, so ten and twelve bits
+stay what they are, and whites above and blacks below the legal range are kept. The matrix and the range come from the
+stream's tags; where it has none, from its size: BT.709 from 720 lines on, BT.601 below (ITU-R BT.601-7, BT.709-6,
+BT.2020-2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bodydouble.errors import PlateError
+
+# By the numbers of ITU-T H.273: matrix coefficients -> Kr, Kb.
+KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
+RGB_MATRIX, UNSPECIFIED, FULL_RANGE = 0, 2, 2
+HD_LINES = 720
+# (transfer, primaries) -> Color Interop Forum's name. Video that is graded for a monitor is decoded as that monitor
+# shows it, by BT.1886: a power of 2.4.
+SPACES = {
+    (1, 1): "g24_rec709_scene", (6, 1): "g24_rec709_scene", (4, 1): "g22_rec709_scene", (13, 1): "srgb_rec709_scene",
+    (8, 1): "lin_rec709_scene", (13, 12): "srgb_p3d65_scene", (8, 12): "lin_p3d65_scene", (8, 9): "lin_rec2020_scene",
+}  # fmt: skip
+ASSUMED_SPACE = "g24_rec709_scene"
+MISSING = "movies need PyAV. Install it with: pip install 'bodydouble[movie]', or convert the movie to EXR frames"
+
+
+@dataclass(frozen=True)
+class Movie:
+    """What a movie file says of itself.
+
+    Attributes:
+        frames: how many.
+        rate: frames per second.
+        width, height: of the picture, in pixels.
+        pixel_aspect: width of a pixel over its height.
+        codec, pixel_format: FFmpeg's names.
+        space: the Color Interop Forum's name of its colour space; "" where its tags name one that has no such name.
+        tagged: False where the tags say nothing and `space` is assumed.
+    """
+
+    frames: int
+    rate: Fraction
+    width: int
+    height: int
+    pixel_aspect: float
+    codec: str
+    pixel_format: str
+    space: str
+    tagged: bool
+
+
+def read_movie(path: str | Path) -> Movie:
+    """What a movie is. Errors: PlateError for a missing or damaged file, a variable frame rate, or PyAV missing."""
+    with _opened(Path(path)) as container:
+        stream = _video(container, Path(path))
+        context = stream.codec_context
+        rate = Fraction(stream.average_rate or stream.base_rate or 24)
+        seconds = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
+        frames = stream.frames or round(seconds * rate)
+        if frames < 1:
+            raise PlateError(f"{path}: has no frames.")
+        if stream.frames and abs(seconds * rate - frames) > 1.5:
+            raise PlateError(f"{path}: has a variable frame rate. Conform it, or convert it to EXR frames.")
+        space, tagged = _space(int(context.color_trc), int(context.color_primaries))
+        aspect = float(stream.sample_aspect_ratio or 1)
+        return Movie(frames, rate, context.width, context.height, aspect, context.name, context.pix_fmt, space, tagged)
+
+
+def read_movie_frame(path: str | Path, frame: int) -> NDArray[np.float32]:
+    """H×W×3 or H×W×4 float32 R'G'B'(A) of a frame, from 1, in the movie's own encoding: nominally 0 to 1, not clipped.
+
+    Errors: PlateError for a frame that is not there or cannot be decoded.
+    """
+    with _opened(Path(path)) as container:
+        stream = _video(container, Path(path))
+        stream.thread_type = "AUTO"
+        rate = Fraction(stream.average_rate or stream.base_rate or 24)
+        one = Fraction(1) / rate / stream.time_base
+        target = (stream.start_time or 0) + (frame - 1) * one
+        try:
+            container.seek(int(target), stream=stream, backward=True)
+            for decoded in container.decode(stream):
+                if decoded.pts is not None and decoded.pts > target - one / 2:
+                    if decoded.pts > target + one / 2:
+                        break
+                    return _rgb(decoded)
+        except (OSError, ValueError) as error:
+            raise PlateError(f"{path}: frame {frame} cannot be decoded ({error}).") from error
+    raise PlateError(f"{path}: there is no frame {frame}.")
+
+
+def _opened(path: Path) -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise PlateError(f"{path}: {MISSING}.") from error
+    if not path.is_file():
+        raise PlateError(f"{path}: no such file.")
+    try:
+        return av.open(str(path))
+    except (OSError, ValueError) as error:  # av.FFmpegError is either
+        raise PlateError(f"{path}: cannot be read as a movie ({error}).") from error
+
+
+def _video(container: Any, path: Path) -> Any:
+    if not container.streams.video:
+        raise PlateError(f"{path}: has no picture.")
+    return container.streams.video[0]
+
+
+def _space(transfer: int, primaries: int) -> tuple[str, bool]:
+    if transfer == UNSPECIFIED:
+        return ASSUMED_SPACE, False
+    return SPACES.get((transfer, 1 if primaries == UNSPECIFIED else primaries), ""), True
+
+
+def _rgb(frame: Any) -> NDArray[np.float32]:
+    """R'G'B'(A) of a decoded frame."""
+    names = {component.is_alpha for component in frame.format.components}
+    alpha = True in names
+    matrix = int(frame.colorspace)
+    if frame.format.is_rgb or matrix == RGB_MATRIX:
+        whole = frame.to_ndarray(format="rgba64le" if alpha else "rgb48le")
+        return (whole / np.float32(65535)).astype(np.float32)
+    # Only the chroma is enlarged here; matrix and range stay the stream's.
+    planes = frame.reformat(format="yuva444p16le" if alpha else "yuv444p16le", dst_colorspace=frame.colorspace)
+    luma, blue, red, *rest = (_plane(plane, frame.width, frame.height) for plane in planes.planes)
+    if int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj"):
+        y, cb, cr = luma / 65535, blue / 65535 - np.float32(0.5), red / 65535 - np.float32(0.5)
+    else:
+        y, cb, cr = (luma / 256 - 16) / 219, (blue / 256 - 128) / 224, (red / 256 - 128) / 224
+    kr, kb = KR_KB.get(matrix, KR_KB[1] if frame.height >= HD_LINES else KR_KB[6])
+    r, b = y + (2 - 2 * kr) * cr, y + (2 - 2 * kb) * cb
+    g = (y - kr * r - kb * b) / (1 - kr - kb)
+    return np.stack([r, g, b, *(plane / 65535 for plane in rest)], axis=-1).astype(np.float32)
+
+
+def _plane(plane: Any, width: int, height: int) -> NDArray[np.float32]:
+    samples = np.frombuffer(plane, "<u2").reshape(-1, plane.line_size // 2)
+    return samples[:height, :width].astype(np.float32)
