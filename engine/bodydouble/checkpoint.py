@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bodydouble.comb import Comb, CombDims
-from bodydouble.errors import ModelError, UnknownPersonaError, near_names
+from bodydouble.comb import Comb, CombDims, is_persona_name
+from bodydouble.errors import ModelError, OutputError, UnknownPersonaError, near_names
 from bodydouble.modelspace import ModelSpace
+from bodydouble.writing import atomic_path
 
 SCHEMA = "bodydouble.comb"
 VERSION = 1
@@ -56,7 +57,7 @@ class CombCard:
         interocular, eye_line: the crop geometry it was trained with, in unit-crop sides.
         forehead: reach of the matte it was trained with.
         personas: one card each.
-        history: one entry per training run: settings, seconds, images, loss.
+        history: one entry per training run: its settings; iterations, images and seconds trained up to its end.
         encoder_digest, trunk_digest: SHA-256 of the files.
     """
 
@@ -95,8 +96,10 @@ def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = tor
         comb: the network; all personas of `card` must be loaded.
         card: what it is.
         dtype: of the weights on disk.
+
+    Raises:
+        OutputError: the folder cannot be written.
     """
-    (folder / "personas").mkdir(parents=True, exist_ok=True)
     encoder = _save(folder / "encoder.safetensors", comb.encoder, dtype)
     trunk = _save(folder / "trunk.safetensors", comb.trunk, dtype)
     personas = tuple(
@@ -131,12 +134,12 @@ def read_card(folder: Path) -> CombCard:
     """
     path = Path(folder) / "comb.json"
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} is not a model: it has no comb.json. Give the NAME.comb folder that 'train' made."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); copy the model again.") from error
     try:
         return _from_json(data, path)
@@ -164,17 +167,22 @@ def load_comb(folder: Path, personas: Sequence[str], device: torch.device | str 
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write a safetensors file atomically; returns its SHA-256."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(temporary))
-        digest = _digest(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+    """Write a safetensors file atomically; returns its SHA-256.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            save_file(plain, str(temporary))
+        except SafetensorError as error:
+            raise OutputError(f"{path}: cannot be written ({error}).") from error
+        # safetensors lets only the owner read its files; a farm reads them as somebody else.
+        temporary.chmod(mode)
+        return _digest(temporary)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -192,13 +200,13 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write JSON atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(document, indent=1) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write JSON atomically.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _save(path: Path, module: nn.Module, dtype: torch.dtype) -> str:
@@ -245,14 +253,17 @@ def _from_json(data: Mapping[str, Any], path: Path) -> CombCard:
             f"({SCHEMA} up to {VERSION}); update bodydouble."
         )
     for name in data["personas"]:
-        if Path(name).name != name or name.startswith("."):
+        if not is_persona_name(name):
             raise ModelError(f"{path}: persona name {name!r} is not a plain name; this model is not to be trusted.")
+    crop = {key: float(data["crop"][key]) for key in ("interocular", "eye_line", "forehead")}
+    if not all(map(math.isfinite, crop.values())):
+        raise ValueError(f"crop geometry {crop}")
     return CombCard(
         CombDims(data["dims"]["level"], data["dims"]["width"]),
         ModelSpace(**data["model_space"]),
-        data["crop"]["interocular"],
-        data["crop"]["eye_line"],
-        data["crop"]["forehead"],
+        crop["interocular"],
+        crop["eye_line"],
+        crop["forehead"],
         tuple(
             PersonaCard(name, entry["rights"], entry["crops"], entry["sha256"])
             for name, entry in data["personas"].items()

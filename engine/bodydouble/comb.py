@@ -14,6 +14,7 @@ Tensors are N×3×S×S in model space, values in [0, 1]; the latent is N×C×1×
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,15 @@ def size_level(size: int) -> int:
     if not 0 <= level <= TOP_LEVEL or level_size(level) != size:
         raise ValueError(f"a comb works at 4, 8, 16, … 1024 pixels, not {size}")
     return level
+
+
+def is_persona_name(name: str) -> bool:
+    """Whether a persona can be called `name`: up to 64 letters, digits, blanks, "_" and "-".
+
+    Not so the few words that torch's modules keep for themselves, such as "train" and "double".
+    """
+    plain = re.fullmatch(r"\w([\w -]{0,62}\w)?", name) is not None
+    return plain and not hasattr(nn.ModuleDict(), name)
 
 
 @dataclass(frozen=True)

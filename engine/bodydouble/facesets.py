@@ -9,7 +9,6 @@ edges.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ import numpy as np
 import torch
 
 from bodydouble.colour import Colour
-from bodydouble.errors import BodydoubleError, FacesetError
+from bodydouble.comb import is_persona_name
+from bodydouble.errors import BodydoubleError, FacesetError, UsageError
 from bodydouble.geometry import apply, crop_from_unit
 from bodydouble.images import read_image, read_plate, write_image
 from bodydouble.matte import polygon_matte
@@ -29,9 +29,11 @@ from bodydouble.sequences import PlateSequence
 from bodydouble.settings import ExtractSettings
 from bodydouble.shotfaces import Face, ShotFaces
 from bodydouble.warp import warp
+from bodydouble.writing import atomic_path
 
 SCHEMA = "bodydouble.faceset"
 VERSION = 1
+HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,18 @@ class Faceset:
         """
         path = Path(folder) / "faceset.json"
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8"))
             if data["schema"] != SCHEMA or data["version"] > VERSION:
                 raise FacesetError(
                     f"{path}: schema {data['schema']} {data['version']} is not one this version reads "
                     f"({SCHEMA} up to {VERSION}); update bodydouble or extract again."
                 )
-            crops = tuple(Path(folder) / "crops" / entry["file"] for entry in data["crops"])
+            if not is_persona_name(data["persona"]):
+                raise FacesetError(f"{path}: {data['persona']!r} cannot be a persona's name; extract under another.")
+            files = [entry["file"] for entry in data["crops"]]
+            if any(Path(file).name != file for file in files):
+                raise FacesetError(f"{path} names files outside its folder; this faceset is not to be trusted.")
+            crops = tuple(Path(folder) / "crops" / file for file in files)
             faceset = cls(
                 Path(folder), data["persona"], data["size"], data["pad"], data["primaries"], data["rights"], crops
             )
@@ -88,8 +95,10 @@ class Faceset:
             raise FacesetError(
                 f"{folder} is not a faceset ({error.strerror}: {path.name}); make one with 'extract'."
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise FacesetError(f"{path} is damaged ({error}); extract the faceset again.") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise FacesetError(
+                f"{path} is damaged ({type(error).__name__}: {error}); extract the faceset again."
+            ) from error
         missing = [crop.name for crop in crops if not crop.is_file()]
         if missing or not crops:
             listed = ", ".join(missing[:3]) or "no crop at all"
@@ -99,7 +108,7 @@ class Faceset:
         return faceset
 
     def pixels(self) -> torch.Tensor:
-        """All crops, N×4×(size+2·pad)² float16: scene-linear R, G, B and the matte.
+        """All crops, N×4×(size+2·pad)² float16: scene-linear R, G, B and the matte; finite, whatever the files hold.
 
         Raises:
             FacesetError: a crop is unreadable or has another size.
@@ -115,7 +124,8 @@ class Faceset:
                 raise FacesetError(
                     f"crop {path} is {image.shape}, the faceset says {(side, side, 4)}; extract it again."
                 )
-            stack[index] = torch.from_numpy(image).permute(2, 0, 1).half()
+            # A firefly beyond half's range would come out of the resampling as NaN and end in every weight.
+            stack[index] = torch.from_numpy(np.nan_to_num(image)).clamp(-HALF_MAX, HALF_MAX).permute(2, 0, 1)
         return stack
 
 
@@ -146,14 +156,17 @@ def extract(
         colour: OpenColorIO config.
         colorspace: the plate's colour space; None to take it from the files and the config's rules.
         settings: crop size, padding, thresholds.
-        rights: usage-rights record to keep with the persona.
+        rights: usage-rights record to keep with the persona; None leaves the one the faceset has.
 
     Raises:
+        UsageError: no persona can have this name.
         PlateError: a frame cannot be read.
         FacesetError: the folder holds another persona or geometry.
     """
-    (out / "crops").mkdir(parents=True, exist_ok=True)
-    entries = _entries_to_keep(out, persona, settings, plate)
+    if not is_persona_name(persona):
+        raise UsageError(f"{persona!r} cannot be a persona's name; use letters, digits, blanks, '_' and '-'.")
+    entries, kept_rights = _present(out, persona, settings, plate)
+    rights = kept_rights if rights is None else rights
     primaries = ModelSpace().primaries
     for frame in frames:
         face = shot.face(frame, person)
@@ -164,7 +177,7 @@ def extract(
         source = plate.path(frame)
         picture = read_plate(source)
         convert = colour.converter(colorspace or colour.space_of(picture.attributes, source), primaries)
-        crop = _wide_crop(np.nan_to_num(convert(picture.rgb()), posinf=65504.0), face, settings)
+        crop = _wide_crop(np.nan_to_num(convert(picture.rgb()), posinf=HALF_MAX), face, settings)
         path = out / "crops" / f"{source.stem.replace('.', '_')}.exr"
         write_image(path, crop, channel_names=("R", "G", "B", "matte"), format="half", compression="zip")
         entries[path.name] = {
@@ -190,20 +203,21 @@ def _wide_crop(rgb: np.ndarray, face: Face, settings: ExtractSettings) -> np.nda
     return np.concatenate([crop, matte.reshape(side, side, 1)], axis=2).astype(np.float32)
 
 
-def _entries_to_keep(
+def _present(
     out: Path, persona: str, settings: ExtractSettings, plate: PlateSequence
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], Mapping[str, Any] | None]:
+    """Entries of other plates that the folder holds already, by file name, and the rights record it carries."""
     if not (out / "faceset.json").exists():
-        return {}
+        return {}, None
     present = Faceset.load(out)
     if (present.persona, present.size, present.pad) != (persona, settings.size, settings.pad):
         raise FacesetError(
             f"{out} holds persona {present.persona!r} at size {present.size} pad {present.pad}, not {persona!r} at "
             f"{settings.size} pad {settings.pad}; choose another folder or the same settings."
         )
-    data = json.loads((out / "faceset.json").read_text())
+    data = json.loads((out / "faceset.json").read_text(encoding="utf-8"))
     names = {plate.path(frame).name for frame in plate.frames}
-    return {entry["file"]: entry for entry in data["crops"] if entry["plate"] not in names}
+    return {entry["file"]: entry for entry in data["crops"] if entry["plate"] not in names}, present.rights
 
 
 def _write_index(
@@ -224,6 +238,5 @@ def _write_index(
         "rights": dict(rights) if rights is not None else None,
         "crops": [entries[name] for name in sorted(entries)],
     }
-    temporary = out / ".faceset.json.tmp"
-    temporary.write_text(json.dumps(document, indent=1))
-    os.replace(temporary, out / "faceset.json")
+    with atomic_path(out / "faceset.json") as temporary:
+        temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")

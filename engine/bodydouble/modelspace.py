@@ -46,7 +46,8 @@ class ModelSpace:
     shoulder: float = 0.0717
 
     def __post_init__(self) -> None:
-        if not (self.gamma > 1 and 0 < self.offset < 1 and 0 < self.white < 1 and self.shoulder > 0):
+        in_range = 1 < self.gamma < 100 and 0 < self.offset < 1 and 0 < self.white < 1 and 0 < self.shoulder < 100
+        if not in_range or not isinstance(self.primaries, str):
             raise ValueError(f"not a model space: {self}")
 
     @property

@@ -8,6 +8,7 @@ state of a training is its weights, the optimiser's moments and one number.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bodydouble.checkpoint import CombCard, PersonaCard, load_tensors, save_comb, save_tensors, write_json
+from bodydouble.checkpoint import CombCard, PersonaCard, load_tensors, read_card, save_comb, save_tensors, write_json
 from bodydouble.comb import Comb, CombDims, level_size, size_level
 from bodydouble.devices import keep_memory, pick_device, run_on
-from bodydouble.errors import FacesetError, ModelError
+from bodydouble.errors import FacesetError, ModelError, UsageError
 from bodydouble.facesets import Faceset
 from bodydouble.geometry import EYE_LINE, INTEROCULAR
 from bodydouble.losses import level_loss
@@ -84,7 +85,8 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
 
     Raises:
         FacesetError: a faceset is unreadable, or they do not fit together.
-        ModelError: `out` holds another model.
+        ModelError: `out` holds another model, or its training state is damaged.
+        UsageError: the training diverged; the last save is left as it was.
     """
     keep_memory()
     facesets = _by_persona([Faceset.load(Path(folder)) for folder in folders])
@@ -93,7 +95,7 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
     space = ModelSpace(primaries=next(iter(facesets.values()))[0].primaries)
     plan = _schedule(settings, top)
     state = _restore_or_start(out, settings, CombDims(top, settings.width), tuple(facesets), device)
-    card = _card(facesets, state, settings, space)
+    card = _card(facesets, state, settings, space, out)
     wide = {name: torch.cat([one.pixels() for one in parts]) for name, parts in facesets.items()}
     pad = next(iter(facesets.values()))[0]
     reach = pad.pad / pad.size
@@ -113,10 +115,15 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
             losses.append(_iterate(state, level_store, phase, settings, space, reach, device))
             now = time.monotonic()
             state.seconds += now - started
-            unsaved = True
+            unsaved = math.isfinite(losses[-1])
+            if not unsaved:
+                raise UsageError(
+                    f"the training diverged at iteration {state.iteration} (the loss is not a number); {out} stays as "
+                    "last saved. Start again with a lower learning rate, or with precision fp32."
+                )
             message = ""
             if now - saved >= settings.checkpoint_every_s:
-                card = _save(out, state, card, settings, progress)
+                _save(out, state, card, settings, progress)
                 saved, unsaved, message = now, False, "saved"
             if now - reported >= settings.report_every_s or message:
                 rate = (state.images - reported_images) / max(now - reported, 1e-9)
@@ -229,16 +236,23 @@ def _by_persona(facesets: Sequence[Faceset]) -> dict[str, list[Faceset]]:
                 f"{one.folder} has crops of {one.size}+{one.pad} px in {one.primaries}, {first.folder} of "
                 f"{first.size}+{first.pad} px in {first.primaries}; extract them alike."
             )
+        if one.rights != grouped[one.persona][0].rights:
+            raise FacesetError(
+                f"{one.folder} and {grouped[one.persona][0].folder} carry different rights records of "
+                f"{one.persona!r}; extract both with the same one."
+            )
     return grouped
 
 
 def _card(
-    facesets: Mapping[str, Sequence[Faceset]], state: _State, settings: TrainSettings, space: ModelSpace
+    facesets: Mapping[str, Sequence[Faceset]], state: _State, settings: TrainSettings, space: ModelSpace, out: Path
 ) -> CombCard:
+    """The card but for this run's entry of the history."""
     personas = tuple(
         PersonaCard(name, parts[0].rights, sum(len(one.crops) for one in parts)) for name, parts in facesets.items()
     )
-    return CombCard(state.comb.dims, space, INTEROCULAR, EYE_LINE, settings.forehead, personas)
+    earlier = read_card(out).history if (out / "comb.json").exists() else ()
+    return CombCard(state.comb.dims, space, INTEROCULAR, EYE_LINE, settings.forehead, personas, earlier)
 
 
 def _restore_or_start(
@@ -254,7 +268,9 @@ def _restore_or_start(
             raise ModelError(f"{out} already holds a model without training state; train into another folder.")
         return state
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved["version"] > STATE_VERSION:
+            raise ModelError(f"{path} was written by a newer bodydouble; update it, or train into another folder.")
         wanted = {"level": dims.level, "width": dims.width, "personas": list(personas)}
         if saved["model"] != wanted:
             raise ModelError(
@@ -265,9 +281,9 @@ def _restore_or_start(
         _restore_moments(comb, optimiser, tensors)
         iteration, seconds, images = tensors["progress"].tolist()
         return replace(state, iteration=int(iteration), seconds=seconds, images=int(images))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ModelError(
-            f"the training state in {path.parent} is damaged ({error}); remove that folder to begin anew."
+            f"the training state in {path.parent} is damaged ({error}); remove {out} to begin anew."
         ) from error
 
 
@@ -283,8 +299,8 @@ def _restore_moments(comb: Comb, optimiser: torch.optim.Adam, tensors: Mapping[s
         }
 
 
-def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, progress: float) -> CombCard:
-    """Write the model and, last, the resume state."""
+def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, progress: float) -> None:
+    """Write the model and, last, the resume state. `card` has the history of the runs before this one."""
     entry: dict[str, Any] = {
         "settings": asdict(settings),
         "iterations": state.iteration,
@@ -293,8 +309,8 @@ def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, pro
         "progress": round(progress, 6),
         "torch": torch.__version__,
     }
-    card = save_comb(out, state.comb, replace(card, history=(entry,)))
-    (out / "training").mkdir(parents=True, exist_ok=True)
+    went_on = not card.history or card.history[-1].get("iterations") != state.iteration
+    save_comb(out, state.comb, replace(card, history=(*card.history, entry)) if went_on else card)
     tensors = {f"comb.{name}": value for name, value in state.comb.state_dict().items()}
     for name, parameter in state.comb.named_parameters():
         moments = state.optimiser.state.get(parameter)
@@ -312,4 +328,3 @@ def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, pro
             "model": {"level": card.dims.level, "width": card.dims.width, "personas": list(card.names)},
         },
     )
-    return card
