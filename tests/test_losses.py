@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import pytorch_msssim
 import torch
@@ -13,15 +11,6 @@ from bodydouble.comb import TOP_LEVEL, level_size
 from bodydouble.losses import WINDOW, level_loss, ms_ssim, scale_count
 
 LEVELS = range(7)  # above 256 pixels nothing changes but the size
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads on a busy machine wait for each other far longer than these sizes take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def noise(level: int, seed: int, count: int = 1) -> Tensor:

@@ -1,0 +1,312 @@
+"""Training on tiny made-up personas: it learns, stops, goes on bit by bit where it was, and says what does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bodydouble import training
+from bodydouble.checkpoint import load_comb, load_tensors, read_card
+from bodydouble.errors import FacesetError, ModelError, UsageError
+from bodydouble.images import write_image
+from bodydouble.modelspace import ModelSpace, to_model
+from bodydouble.settings import TrainSettings
+from bodydouble.training import TrainProgress, train
+
+TINY = TrainSettings(
+    resolution=16,
+    width=1 / 64,
+    iterations=4,
+    batch=2,
+    learning_rate=2e-3,
+    settle_learning_rate=1e-3,
+    precision="fp32",
+    device="cpu",
+    checkpoint_every_s=1e9,
+    report_every_s=0.0,
+)
+COLOURS = {"anna": (0.6, 0.2, 0.1), "ben": (0.1, 0.3, 0.7)}
+RIGHTS = {"schema": "bodydouble.rights", "version": 1, "performer": "Anna", "contact": "anna@example.org"}
+
+
+def make_faceset(
+    folder: Path,
+    persona: str,
+    *,
+    size: int = 24,
+    pad: int = 4,
+    crops: int = 4,
+    primaries: str = "ACEScg",
+    rights: object = None,
+) -> Path:
+    """A faceset of `crops` pictures: the persona's colour under stripes that differ from crop to crop."""
+    side = size + 2 * pad
+    entries = []
+    for number in range(crops):
+        stripes = 0.5 + 0.4 * np.sin(np.arange(side) / (2 + number))
+        rgb = np.asarray(COLOURS.get(persona, (0.5, 0.5, 0.5))) * stripes[:, None, None] * np.ones((side, side, 1))
+        matte = np.zeros((side, side, 1))
+        matte[side // 4 : -side // 4, side // 4 : -side // 4] = 1
+        name = f"{persona}_{number:04d}.exr"
+        write_image(
+            folder / "crops" / name, np.concatenate([rgb, matte], 2).astype(np.float32), ("R", "G", "B", "matte")
+        )
+        entries.append({"file": name, "plate": name, "frame": number})
+    document = {
+        "schema": "bodydouble.faceset",
+        "version": 1,
+        "persona": persona,
+        "size": size,
+        "pad": pad,
+        "primaries": primaries,
+        "rights": rights,
+        "crops": entries,
+    }
+    (folder / "faceset.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def facesets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("facesets")
+    return [make_faceset(folder / "anna", "anna", rights=RIGHTS), make_faceset(folder / "ben", "ben")]
+
+
+def run(facesets: list[Path], out: Path, settings: TrainSettings = TINY) -> list[TrainProgress]:
+    return list(train(facesets, out, settings))
+
+
+def run_until(facesets: list[Path], out: Path, iteration: int) -> None:
+    """Train and interrupt after `iteration`, as a closed terminal or Ctrl-C does."""
+    training: Iterator[TrainProgress] = train(facesets, out, TINY)
+    for report in training:
+        if report.iteration >= iteration:
+            break
+    training.close()  # type: ignore[attr-defined]
+
+
+def different(first: Path, second: Path) -> list[str]:
+    """Names of the tensors that differ in any bit."""
+    ours, theirs = load_tensors(first), load_tensors(second)
+    assert ours.keys() == theirs.keys()
+    return [name for name in ours if not torch.equal(ours[name], theirs[name]) and name != "progress"]
+
+
+@pytest.fixture(scope="module")
+def trained(facesets: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that ran through without a stop."""
+    out = tmp_path_factory.mktemp("trained") / "cast.comb"
+    run(facesets, out)
+    return out
+
+
+@pytest.mark.parametrize("stop", [1, 6, 11])
+def test_an_interrupted_training_ends_with_the_very_bits_of_one_that_was_not(stop, facesets, trained, tmp_path):
+    out = tmp_path / "cast.comb"
+    run_until(facesets, out, stop)
+    assert 0 < read_card(out).history[-1]["progress"] < 1
+    run(facesets, out)
+    assert different(out / "training" / "state.safetensors", trained / "training" / "state.safetensors") == []
+    assert read_card(out).encoder_digest == read_card(trained).encoder_digest
+    assert read_card(out).personas == read_card(trained).personas
+
+
+def test_the_loss_falls_and_a_persona_takes_on_its_colour(facesets, tmp_path):
+    settings = replace(TINY, iterations=60, batch=4, learning_rate=5e-3, l1_weight=1.0)
+    reports = run(facesets, tmp_path / "cast.comb", settings)
+    top = [report.loss for report in reports if report.level == 2 and report.alpha == 1.0 and not report.message]
+    assert np.mean(top[-10:]) < 0.7 * np.mean(top[:10])
+    comb, card = load_comb(tmp_path / "cast.comb", ["anna", "ben"])
+    crops = (
+        torch.from_numpy(np.full((1, 3, 16, 16), 0.5, np.float32) * np.array(colour, np.float32)[:, None, None])
+        for colour in COLOURS.values()
+    )
+    for crop in crops:
+        encoded = to_model(crop, card.model_space).float()
+        red, blue = (comb(encoded, name)[0, :, 4:12, 4:12].mean((1, 2)) for name in ("anna", "ben"))
+        assert red[0] > red[2] and blue[2] > blue[0]
+
+
+def test_levels_grow_one_by_one_to_the_resolution_and_reports_say_so(facesets, tmp_path):
+    reports = run(facesets, tmp_path / "cast.comb")
+    assert [report.size for report in reports[:-1]] == [4] * 4 + [8] * 4 + [16] * (len(reports) - 9)
+    assert [report.alpha for report in reports[4:8]] == pytest.approx([0, 0.5, 1, 1], abs=1e-6)
+    assert [report.iteration for report in reports[:-1]] == list(range(1, len(reports)))
+    assert reports[-1].message == "done" and reports[-1].progress == 1.0
+    assert all(0 < report.loss < 2 and report.images_per_s > 0 for report in reports[:-1])
+    assert read_card(tmp_path / "cast.comb").history[-1]["images"] == 2 * 2 * reports[-1].iteration
+
+
+def test_rights_and_the_number_of_crops_travel_into_the_model(trained):
+    card = read_card(trained)
+    assert card.persona("anna").rights == RIGHTS and card.persona("ben").rights is None
+    assert [one.crops for one in card.personas] == [4, 4]
+
+
+def test_the_model_says_how_it_was_trained(trained):
+    card = read_card(trained)
+    assert card.dims.size == 16 and card.model_space == ModelSpace() and card.forehead == TINY.forehead
+    (entry,) = card.history
+    assert entry["progress"] == 1.0 and entry["iterations"] > 12
+    assert TrainSettings(**entry["settings"]) == TINY
+
+
+def test_a_finished_model_can_be_used_and_training_it_again_changes_nothing(facesets, trained, tmp_path):
+    again = Path(shutil.copytree(trained, tmp_path / "again.comb"))
+    (report,) = run(facesets, again)
+    assert report.message == "done"
+    assert read_card(again) == read_card(trained)
+    comb, _ = load_comb(again, ["ben"])
+    assert comb(torch.rand(1, 3, 16, 16), "ben").shape == (1, 3, 16, 16)
+
+
+def test_every_run_of_a_training_stays_in_its_history(facesets, tmp_path):
+    out = tmp_path / "cast.comb"
+    run_until(facesets, out, 2)
+    run_until(facesets, out, 5)
+    run(facesets, out)
+    iterations = [entry["iterations"] for entry in read_card(out).history]
+    assert iterations[:2] == [2, 5] and len(iterations) == 3
+
+
+def test_a_longer_plan_goes_on_with_a_finished_training(facesets, trained, tmp_path):
+    longer = Path(shutil.copytree(trained, tmp_path / "longer.comb"))
+    reports = run(facesets, longer, replace(TINY, iterations=6))
+    assert reports[0].iteration == read_card(trained).history[-1]["iterations"] + 1
+
+
+def test_a_time_budget_is_kept_and_counts_earlier_runs(facesets, tmp_path):
+    settings = replace(TINY, time_budget_s=0.4)
+    reports = run(facesets, tmp_path / "cast.comb", settings)
+    assert 0.4 <= reports[-1].seconds < 5
+    assert [report.progress for report in reports] == sorted(report.progress for report in reports)
+    before = load_tensors(tmp_path / "cast.comb" / "training" / "state.safetensors")["progress"]
+    assert [report.message for report in run(facesets, tmp_path / "cast.comb", settings)] == ["done"]
+    after = load_tensors(tmp_path / "cast.comb" / "training" / "state.safetensors")["progress"]
+    assert torch.equal(before, after)
+
+
+def test_saves_while_training_can_be_used_to_swap(facesets, tmp_path):
+    training_run = train(facesets, tmp_path / "cast.comb", replace(TINY, checkpoint_every_s=0.0))
+    assert next(training_run).message == "saved"
+    comb, _ = load_comb(tmp_path / "cast.comb", ["anna"])
+    assert torch.isfinite(comb(torch.rand(1, 3, 16, 16), "anna")).all()
+    training_run.close()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(facesets, trained, tmp_path):
+    state = Path("training") / "state.safetensors"
+    run(facesets, tmp_path / "same.comb")
+    assert different(tmp_path / "same.comb" / state, trained / state) == []
+    run(facesets, tmp_path / "other.comb", replace(TINY, seed=1))
+    assert different(tmp_path / "other.comb" / state, trained / state)
+
+
+def test_bf16_trains_too(facesets, tmp_path):
+    reports = run(facesets, tmp_path / "cast.comb", replace(TINY, precision="bf16"))
+    assert all(np.isfinite(report.loss) for report in reports[:-1])
+    load_comb(tmp_path / "cast.comb", ["anna", "ben"])
+
+
+def test_a_training_that_diverges_stops_and_leaves_the_last_save(facesets, tmp_path, monkeypatch):
+    out = tmp_path / "cast.comb"
+    run_until(facesets, out, 3)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(training, "level_loss", lambda result, *_: result.mean() * float("nan"))
+    with pytest.raises(UsageError, match="diverged at iteration 4"):
+        run(facesets, out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("changed", [{"resolution": 32}, {"width": 1 / 32}])
+def test_another_architecture_does_not_go_on_with_a_training(changed, facesets, trained, tmp_path):
+    out = Path(shutil.copytree(trained, tmp_path / "cast.comb"))
+    with pytest.raises(ModelError, match="another folder"):
+        run(facesets, out, replace(TINY, **changed))
+
+
+def test_other_personas_do_not_go_on_with_a_training(facesets, trained, tmp_path):
+    with pytest.raises(ModelError, match="another folder"):
+        run(facesets[:1], Path(shutil.copytree(trained, tmp_path / "cast.comb")))
+
+
+def test_a_model_without_training_state_is_not_overwritten(facesets, trained, tmp_path):
+    out = Path(shutil.copytree(trained, tmp_path / "cast.comb"))
+    shutil.rmtree(out / "training")
+    with pytest.raises(ModelError, match="already holds a model"):
+        run(facesets, out)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("state.json", b""),
+        ("state.json", b"[]"),
+        ("state.json", b"{}"),
+        ("state.json", b'{"version": 99}'),
+        ("state.safetensors", b"short"),
+        ("state.safetensors", None),
+    ],
+)
+def test_a_damaged_training_state_is_named(file, content, facesets, trained, tmp_path):
+    out = Path(shutil.copytree(trained, tmp_path / "cast.comb"))
+    (out / "training" / file).unlink()
+    if content is not None:
+        (out / "training" / file).write_bytes(content)
+        with pytest.raises(ModelError, match="training"):
+            run(facesets, out)
+    else:
+        with pytest.raises(ModelError, match=r"state\.safetensors"):
+            run(facesets, out)
+
+
+def test_facesets_that_do_not_fit_together_are_named(facesets, tmp_path):
+    for name, different_kind in {
+        "size": {"size": 32},
+        "pad": {"pad": 2},
+        "primaries": {"primaries": "lin_rec709_scene"},
+    }.items():
+        other = make_faceset(tmp_path / name, "carl", crops=1, **different_kind)
+        with pytest.raises(FacesetError, match=f"{name} has crops of .* extract them alike"):
+            run([*facesets, other], tmp_path / "cast.comb")
+    assert not (tmp_path / "cast.comb").exists()
+
+
+def test_two_facesets_of_one_persona_are_trained_together_if_their_rights_agree(facesets, tmp_path):
+    more = make_faceset(tmp_path / "more", "anna", crops=2, rights=RIGHTS)
+    run([*facesets, more], tmp_path / "cast.comb")
+    assert read_card(tmp_path / "cast.comb").persona("anna").crops == 6
+    without = make_faceset(tmp_path / "without", "anna", crops=2)
+    with pytest.raises(FacesetError, match="different rights records of 'anna'"):
+        run([*facesets, without], tmp_path / "other.comb")
+
+
+def test_no_faceset_at_all_is_a_faceset_error(tmp_path):
+    with pytest.raises(FacesetError, match="extract"):
+        run([], tmp_path / "cast.comb")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"resolution": 100},
+        {"width": 0.001},
+        {"iterations": 0},
+        {"batch": 0},
+        {"time_budget_s": 0.0},
+        {"settle": 1.0},
+        {"loss": "l2"},
+        {"precision": "fp8"},
+        {"learning_rate": 0.0},
+    ],
+)
+def test_settings_that_make_no_training_are_usage_errors(wrong):
+    with pytest.raises(UsageError):
+        replace(TINY, **wrong)
