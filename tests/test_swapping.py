@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from bodydouble.rights import RightsRecord, rights_to_document
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.swaplayers import LAYERS
 from bodydouble.swapping import FrameResult, SwapModel, load_swap_model, swap_frame, swap_sequence
 from bodydouble.swapstages import blend_size, face_region, plate_to_model_space, warp_to_crop
 
@@ -102,8 +104,12 @@ def model(model_folder: Path) -> SwapModel:
     return load_swap_model(model_folder, "anna", "cpu")
 
 
-def bits(plate: Plate) -> dict[str, NDArray[np.uint16]]:
-    return {name: plate.main.channel(name).view(np.uint16) for name in plate.main.channels}
+def bits(plate: Plate) -> dict[str, NDArray[Any]]:
+    return {name: as_bits(plate.main.channel(name)) for name in plate.main.channels}
+
+
+def as_bits(pixels: NDArray[Any]) -> NDArray[np.unsignedinteger[Any]]:
+    return np.ascontiguousarray(pixels).view(f"u{pixels.itemsize}")
 
 
 def run(
@@ -114,7 +120,16 @@ def run(
     target = PlateSequence.output(out, like=plates)
     arguments = {"device": "cpu", **options}
     results: Iterator[FrameResult] = swap_sequence(
-        plates, target, model_folder, "anna", shot, frames, colour, None, settings, **arguments  # type: ignore[arg-type]
+        plates,
+        target,
+        model_folder,
+        "anna",
+        shot,
+        frames,
+        colour,
+        None,
+        settings,
+        **arguments,  # type: ignore[arg-type]
     )
     return list(results)
 
@@ -202,7 +217,7 @@ def test_a_sequence_is_swapped_with_provenance_and_a_matte(
     assert [(result.frame, result.status) for result in results] == [(frame, "done") for frame in FRAMES]
     assert set(results[0].seconds) == {"read", "crop", "network", "blend", "write"}
     plate, result = read_plate(plates.path(1001)), read_plate(tmp_path / "plate.1001.exr")
-    assert set(result.main.channels) == {*plate.main.channels, "bodydouble.matte"}
+    assert set(result.main.channels) == {*plate.main.channels, *LAYERS}
     matte = result.main.channel("bodydouble.matte")
     before, after = bits(plate), bits(result)
     assert all(np.array_equal(before[name][matte == 0], after[name][matte == 0]) for name in plate.main.channels)

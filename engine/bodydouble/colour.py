@@ -181,11 +181,12 @@ class Colour:
         return next((found for name in names if (found := self._find(name))), None)
 
     def _declared(self, attributes: Mapping[str, Any]) -> FoundSpace | None:
-        for key in ("colorInteropID", "oiio:ColorSpace"):
+        # The first is what a swap took the plate for, the last what OpenImageIO made of a format's own header.
+        for key in ("bodydouble/colorspace", "colorInteropID", "oiio:ColorSpace"):
             name = str(attributes.get(key) or "")
             found = None if name.lower() in SAYS_NOTHING else self._find(name)
             if found is not None:
-                says = f"the attribute {key}" if key == "colorInteropID" else "the file's own header"
+                says = "the file's own header" if key == "oiio:ColorSpace" else f"the attribute {key}"
                 return FoundSpace(found, f"{says}: {name}")
         primaries = attributes.get("chromaticities")
         return None if primaries is None else FoundSpace(self._by_primaries(primaries), "the attribute chromaticities")

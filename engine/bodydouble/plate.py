@@ -217,20 +217,22 @@ class Plate:
         pixels_now = tuple(replaced.get(name, old) for name, old in zip(main.channels, main.pixels, strict=True))
         return self._with_main(dataclasses.replace(main, pixels=pixels_now))
 
-    def with_channels(self, channels: Mapping[str, np.ndarray | None], format: str = "half") -> Plate:
+    def with_channels(
+        self, channels: Mapping[str, np.ndarray | None], format: str = "half", region: Region | None = None
+    ) -> Plate:
         """Add channels to the main part, or replace those it has by the same name.
 
-        channels: name -> H×W float32 of the display window (None: zeros); format: "half" or "float". What lies
-        outside the display window is 0.
+        channels: name -> H×W float32 of a region, by default the display window (None: zeros); format: "half" or
+        "float". What lies outside the region is 0.
         """
-        main = self.main
+        main, region = self.main, region or (0, 0, self.width, self.height)
         arrays = dict(zip(main.channels, main.pixels, strict=True))
         formats = dict(zip(main.channels, main.formats, strict=True))
         for name, values in channels.items():
             arrays[name] = np.zeros((main.spec.height, main.spec.width), DTYPES[format])
             formats[name] = format
             if values is not None:
-                target, source = _overlap(main.data_region, (0, 0, self.width, self.height))
+                target, source = _overlap(main.data_region, region)
                 arrays[name][target] = to_type(values[source], arrays[name].dtype)
         return self._with_main(
             dataclasses.replace(

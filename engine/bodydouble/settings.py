@@ -140,7 +140,7 @@ class SwapSettings:
             face of the shot, so that the plate never loses resolution.
         min_confidence: faces below it count as no face.
         on_no_face: a frame without a face fails ("fail"), or becomes a copy of the plate ("plate"), which is reported.
-        layers: add the channel ``bodydouble.matte`` to every frame.
+        layers: add what comp asks for to every frame as channels, see `bodydouble.swaplayers`.
         precision: of the network, "fp32" or "bf16" autocast.
     """
 

@@ -29,12 +29,14 @@ from bodydouble.comb import Comb
 from bodydouble.devices import keep_memory, pick_device
 from bodydouble.errors import BodydoubleError, NoFaceError, UsageError
 from bodydouble.geometry import similarity_scale
-from bodydouble.images import output_compression, read_headers, read_plate, write_plate
+from bodydouble.images import check_compression, output_compression, read_headers, write_plate
 from bodydouble.plate import Plate
+from bodydouble.reading import read_frame
 from bodydouble.rights import check_rights, rights_from_document
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings, SwapSettings
 from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.swaplayers import black_crop, face_layers, with_layers, write_patch
 from bodydouble.swapstages import (
     blend_crop,
     blend_size,
@@ -65,11 +67,19 @@ class SwapModel:
 
 @dataclass(frozen=True, eq=False)
 class SwappedFrame:
-    """One finished frame in memory: the plate with the face replaced, the matte (H×W of the display window)."""
+    """One finished frame in memory.
+
+    Attributes:
+        plate: with the face replaced, and with the layers if the settings ask for them.
+        matte: H×W of the display window.
+        seconds: by stage.
+        swap: what the network returned, 1×3×s×s in model space; None where there is no face.
+    """
 
     plate: Plate
     matte: NDArray[np.float32]
     seconds: Mapping[str, float]
+    swap: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class FrameResult:
         message: why not done, or a notice.
         confidence: of the alignment, 0..1; None without a face.
         seconds: by stage: read, crop, network, blend, write.
+        patch: the patch file written, None if there is none.
     """
 
     frame: int
@@ -91,6 +102,7 @@ class FrameResult:
     message: str
     confidence: float | None
     seconds: Mapping[str, float]
+    patch: Path | None = None
 
 
 def load_swap_model(
@@ -143,12 +155,13 @@ def swap_frame(
         matte = face_matte(face, size, settings.forehead, model.device)
         blended = blend_crop(swap, warp_to_crop(piece, face, size), matte, settings)
         picture, region_matte = composite(blended, piece, face, settings)
-        result = model_space_to_plate(
-            plate, picture, region_matte, region, colour.converter(space.primaries, source), space
-        )
+        from_working = colour.converter(space.primaries, source)
+        result = model_space_to_plate(plate, picture, region_matte, region, from_working, space)
+        if settings.layers:
+            result = with_layers(result, face_layers(swap, piece, region_matte, face, from_working, space))
     whole = np.zeros((plate.height, plate.width), np.float32)
     _paste(whole, region_matte, region)
-    return SwappedFrame(result, whole, seconds)
+    return SwappedFrame(result, whole, seconds, swap)
 
 
 def swap_sequence(
@@ -167,6 +180,7 @@ def swap_sequence(
     person: int | None = None,
     compression: str | None = None,
     production: str | None = None,
+    patches: PlateSequence | None = None,
 ) -> Iterator[FrameResult]:
     """Swap frames of a plate; yields each frame's result in order as it is finished.
 
@@ -185,11 +199,13 @@ def swap_sequence(
         person: whose face; None for the most prominent person.
         compression: of the EXR files; None keeps the plate's, or zip where that is lossy.
         production: what it is for, checked against the persona's rights.
+        patches: where to write the crop-space swap of each frame too, see `write_patch`.
 
     Raises:
         UsageError, InputError, RightsError: before the first frame, when nothing could be done for any of them.
     """
     keep_memory()
+    check_compression(compression)
     model = load_swap_model(comb_path, persona, device, production)
     if colorspace is not None:
         colorspace = colour.resolve(colorspace)
@@ -198,7 +214,7 @@ def swap_sequence(
     if person is not None and person not in shot.people:
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
     settings = replace(settings, blend_size=settings.blend_size or _shot_blend_size(shot, person))
-    job = _Job(plate, out, model, shot, person, colour, colorspace, settings, compression, overwrite)
+    job = _Job(plate, out, model, shot, person, colour, colorspace, settings, compression, overwrite, patches)
     with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(_WAITING_WRITES) as writers:
         waiting: list[Future[FrameResult]] = []
         ahead = [readers.submit(job.read, frame) for frame in frames[:1]]
@@ -237,6 +253,7 @@ class _Job:
     settings: SwapSettings
     compression: str | None
     overwrite: bool
+    patches: PlateSequence | None
 
     def read(self, frame: int) -> _Arrived:
         """Read the frame, or find out that it is missing, done already, or unreadable."""
@@ -246,10 +263,13 @@ class _Job:
         try:
             if not source.exists():
                 return _settled(frame, "missing", f"{source} does not exist")
-            digest = self._hash(source, face)
+            digest = self._hash(frame, source, face)
             if target.exists() and not self.overwrite:
-                return _found(frame, target, digest)
-            plate = read_plate(source)
+                found = _found(frame, target, digest)
+                patch_is_there = self.patches is None or self.patches.exists(frame)
+                if patch_is_there or (found.result is not None and found.result.status == "failed"):
+                    return found
+            plate = read_frame(self.plate, frame)
         except (BodydoubleError, OSError) as error:
             return _settled(frame, "failed", str(error))
         if face is None and self.settings.on_no_face == "fail":
@@ -282,14 +302,16 @@ class _Job:
         self, frame: int, swapped: SwappedFrame, face: Face | None, message: str, seconds: dict[str, float], digest: str
     ) -> FrameResult:
         start = time.perf_counter()
-        path = self.out.path(frame)
+        path, patch = self.out.path(frame), None
         confidence = None if face is None else face.confidence
-        plate = swapped.plate
-        if self.settings.layers:
-            plate = plate.with_channels({"bodydouble.matte": swapped.matte})
-        plate = plate.with_attributes(self._provenance(frame, face, digest))
+        made_by = self._provenance(frame, face, digest, swapped.plate)
+        plate = swapped.plate.with_attributes(made_by)
+        if self.settings.layers and face is None:
+            plate = with_layers(plate, None)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if self.patches is not None:
+                patch = self.patches.path(frame)
+                self._write_patch(patch, swapped, face, made_by)
             write_plate(path, plate, self.compression)
         except BodydoubleError as error:
             return FrameResult(frame, "failed", None, str(error), confidence, seconds)
@@ -297,7 +319,18 @@ class _Job:
             return FrameResult(frame, "failed", None, f"{path}: {error.strerror}", confidence, seconds)
         seconds["write"] = time.perf_counter() - start
         note = message or output_compression(swapped.plate, self.compression)[1]
-        return FrameResult(frame, "done", path, note, confidence, seconds)
+        return FrameResult(frame, "done", path, note, confidence, seconds, patch)
+
+    def _write_patch(
+        self, path: Path, swapped: SwappedFrame, face: Face | None, made_by: Mapping[str, str | int | float]
+    ) -> None:
+        space = self.model.card.model_space
+        swap, matte = black_crop(self.model.comb.dims.size)
+        if swapped.swap is not None and face is not None:
+            swap = swapped.swap.cpu()
+            matte = face_matte(face, swap.shape[-1], self.settings.forehead)
+        from_working = self.colour.converter(space.primaries, str(made_by["bodydouble/colorspace"]))
+        write_patch(path, swap, matte, face, from_working, space, made_by)
 
     def _face(self, frame: int) -> Face | None:
         face = self.shot.face(frame, self.person)
@@ -310,7 +343,9 @@ class _Job:
             return f"{who} in the shot faces; check the alignment of frame {frame}, or allow it with --on-no-face plate"
         return f"confidence {face.confidence:.2f} is below {self.settings.min_confidence}"
 
-    def _provenance(self, frame: int, face: Face | None, digest: str) -> dict[str, str | int | float]:
+    def _provenance(
+        self, frame: int, face: Face | None, digest: str, plate: Plate
+    ) -> dict[str, str | int | float]:
         card = self.model.card
         persona = card.persona(self.model.persona)
         record = persona.rights or {}
@@ -323,6 +358,7 @@ class _Job:
             "bodydouble/settings": json.dumps(asdict(self.settings), sort_keys=True),
             "bodydouble/plate": self.plate.path(frame).name,
             "bodydouble/frame": frame,
+            "bodydouble/colorspace": self.colorspace or self.colour.space_of(plate.attributes, plate.path),
             "bodydouble/swapped": int(face is not None),
             "bodydouble/job": digest,
         }
@@ -330,14 +366,18 @@ class _Job:
             made_by |= {"bodydouble/confidence": float(face.confidence), "bodydouble/person": face.person}
         return made_by
 
-    def _hash(self, source: Path, face: Face | None) -> str:
+    def _hash(self, frame: int, source: Path, face: Face | None) -> str:
         """What the frame is made of: plate content, face, model, persona, settings, version."""
         card = self.model.card
-        with source.open("rb") as handle:
-            content = hashlib.file_digest(handle, "sha256").hexdigest()
+        if self.plate.is_movie:
+            # Reading a whole movie for every frame of it would take longer than the swap.
+            content = f"{source.stat().st_size} {source.stat().st_mtime_ns}"
+        else:
+            with source.open("rb") as handle:
+                content = hashlib.file_digest(handle, "sha256").hexdigest()
         parts = {
             "version": __version__,
-            "plate": content,
+            "plate": [content, frame if self.plate.is_movie else None, self.plate.part, self.plate.view],
             "model": [card.encoder_digest, card.trunk_digest, card.persona(self.model.persona).digest],
             "persona": self.model.persona,
             "face": None if face is None else [face.landmarks_px.tolist(), np.asarray(face.unit_from_plate).tolist()],
@@ -350,10 +390,10 @@ class _Job:
 
 def _found(frame: int, target: Path, digest: str) -> _Arrived:
     """An output that is there already: skipped when this very job made it, else an error."""
-    made_by: Mapping[str, Any] = {}
+    jobs: list[Any] = []
     with suppress(BodydoubleError):
-        made_by = read_headers(target)[0].attributes
-    if made_by.get("bodydouble/job") == digest:
+        jobs = [header.attributes.get("bodydouble/job") for header in read_headers(target)]
+    if digest in jobs:
         return _settled(frame, "skipped", "already there, made by the same job", target)
     return _settled(
         frame, "failed", f"{target} exists and was made otherwise; write elsewhere or replace it with --overwrite"

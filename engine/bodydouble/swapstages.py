@@ -28,11 +28,12 @@ from bodydouble.geometry import apply, crop_from_unit, similarity_scale
 from bodydouble.matte import inward_feather, polygon_matte
 from bodydouble.modelspace import ModelSpace, from_model, to_model
 from bodydouble.outline import face_outline
-from bodydouble.plate import Plate, Region
+from bodydouble.plate import HALF_MAX, Plate, Region
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face
 from bodydouble.warp import warp
 
+SMALLEST_HALF = 2.0**-14
 _MARGIN_PX = 8
 """Plate pixels read around the crop: what the resampling filters see beyond its edge."""
 
@@ -43,12 +44,14 @@ class PlateRegion:
 
     Attributes:
         picture: 1×3×H×W, finite.
-        finite: H×W bool, False where the plate had NaN or Inf; such pixels are never replaced.
+        usable: H×W bool, False for pixels that are never replaced: those with NaN, Inf or light beyond any camera's,
+            and those where nothing is (all of R, G, B, A are 0), which must not begin to glow when the frame is
+            laid over another.
         region: where it lies in the plate.
     """
 
     picture: Tensor
-    finite: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
     region: Region
 
     @property
@@ -85,12 +88,25 @@ def face_region(plate: Plate, face: Face) -> Region:
 def plate_to_model_space(
     plate: Plate, region: Region, to_working: Converter, space: ModelSpace, device: torch.device | str = "cpu"
 ) -> PlateRegion:
-    """A region of the plate in model space; pixels that are not finite are read as black and remembered."""
+    """A region of the plate in model space; pixels that are not usable are remembered, and read as black if not finite.
+
+    R, G, B are taken as they are, as light: they are neither divided by alpha nor multiplied with it.
+    """
     rgb = plate.rgb(region)
-    finite = np.isfinite(rgb).all(axis=2)
-    linear = to_working(np.where(finite[..., None], rgb, np.float32(0)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        linear = to_working(rgb)
+        usable = (np.abs(linear) <= HALF_MAX).all(axis=2) & np.isfinite(rgb).all(axis=2)
+    linear[~usable] = 0
     picture = torch.from_numpy(np.ascontiguousarray(linear)).to(device).permute(2, 0, 1)[None]
-    return PlateRegion(to_model(picture, space), finite, region)
+    return PlateRegion(to_model(picture, space), usable & ~_empty(plate, region, rgb), region)
+
+
+def _empty(plate: Plate, region: Region, rgb: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where all of R, G, B, A are 0. A plate whose alpha is 0 everywhere has none that means anything."""
+    alpha = plate.alpha(region)
+    if alpha is None or not alpha.any():
+        return np.zeros(rgb.shape[:2], bool)
+    return (alpha == 0) & (rgb == 0).all(axis=2)
 
 
 def warp_to_crop(plate: PlateRegion, face: Face, size: int) -> Tensor:
@@ -118,9 +134,12 @@ def decode(comb: Comb, latent: Tensor, persona: str, precision: str = "fp32") ->
 
 def face_matte(face: Face, size: int, forehead: float, device: torch.device | str = "cpu") -> Tensor:
     """Coverage of the face's outline in the crop, 1×1×size×size."""
-    crop_from_plate = crop_from_unit(size) @ np.asarray(face.unit_from_plate)
-    polygon = apply(crop_from_plate, face_outline(face.landmarks_px, forehead))
-    return polygon_matte(polygon, (size, size), device)[None, None]
+    return polygon_matte(apply(crop_from_unit(size), unit_outline(face, forehead)), (size, size), device)[None, None]
+
+
+def unit_outline(face: Face, forehead: float) -> NDArray[np.float64]:
+    """The face's outline in the unit crop, where pixels are square whatever the plate's are: (K, 2)."""
+    return face_outline(apply(face.unit_from_plate, face.landmarks_px), forehead)
 
 
 def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings) -> Tensor:
@@ -154,13 +173,15 @@ def composite(
     size = blended.shape[-1]
     unit_from_region = plate.unit_from_region(face)
     region_from_crop = np.asarray(np.linalg.inv(crop_from_unit(size) @ unit_from_region), np.float64)
-    back = warp(blended, region_from_crop, (height, width))
-    polygon = face_outline(face.landmarks_px, settings.forehead) - np.array(plate.region[:2])
+    # The cubic overshoots at edges; on the log shoulder a small overshoot would be a huge light.
+    back = warp(blended, region_from_crop, (height, width)).clamp(float(blended.min()), float(blended.max()))
+    polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead))
     coverage = polygon_matte(polygon, (height, width), plate.picture.device)
-    inside = _inside_crop(unit_from_region, (height, width), plate.picture.device)
+    inside = inside_crop(unit_from_region, (height, width), plate.picture.device)
     side_px = 1 / similarity_scale(unit_from_region)
     matte = inward_feather(coverage * inside, settings.edge / 100 * side_px)
-    matte = matte * torch.from_numpy(plate.finite).to(matte.device)
+    # A matte written in half must say of every changed pixel that it changed.
+    matte = matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
     return torch.lerp(plate.picture, back, matte[None, None]), matte.cpu().numpy()
 
 
@@ -174,7 +195,9 @@ def model_space_to_plate(
 ) -> Plate:
     """The plate with the region's pixels replaced where the matte is above 0; all else stays to the bit."""
     linear = from_model(picture, space)[0].permute(1, 2, 0).cpu().numpy()
-    return plate.with_rgb(region, from_working(np.ascontiguousarray(linear)), matte > 0)
+    rgb = from_working(np.ascontiguousarray(linear))
+    # Some log encodings have no number for light below black.
+    return plate.with_rgb(region, rgb, (matte > 0) & np.isfinite(rgb).all(axis=2))
 
 
 def blend_size(pixels_per_crop: float) -> int:
@@ -182,7 +205,7 @@ def blend_size(pixels_per_crop: float) -> int:
     return int(2 ** max(6, min(13, math.ceil(math.log2(max(1.0, pixels_per_crop))))))
 
 
-def _inside_crop(unit_from_region: NDArray[np.float64], size: tuple[int, int], device: torch.device) -> Tensor:
+def inside_crop(unit_from_region: NDArray[np.float64], size: tuple[int, int], device: torch.device) -> Tensor:
     """Coverage of the crop's own square in the region: an outline may reach beyond it, the swap cannot."""
     square = apply(np.linalg.inv(unit_from_region), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
     return polygon_matte(square, size, device)
