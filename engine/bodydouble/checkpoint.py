@@ -94,20 +94,27 @@ def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = tor
     Args:
         folder: the ``NAME.comb`` folder, made if missing.
         comb: the network; all personas of `card` must be loaded.
-        card: what it is.
+        card: what it is. Its dims may have fewer levels than `comb`: those above are left out.
         dtype: of the weights on disk.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    encoder = _save(folder / "encoder.safetensors", comb.encoder, dtype)
-    trunk = _save(folder / "trunk.safetensors", comb.trunk, dtype)
+    with torch.device("meta"):
+        shape = Comb(card.dims, ["persona"])
+    encoder = _save(folder / "encoder.safetensors", comb.encoder, shape.encoder, dtype)
+    trunk = _save(folder / "trunk.safetensors", comb.trunk, shape.trunk, dtype)
     personas = tuple(
         PersonaCard(
             one.name,
             one.rights,
             one.crops,
-            _save(folder / "personas" / f"{one.name}.safetensors", comb.personas[one.name], dtype),
+            _save(
+                folder / "personas" / f"{one.name}.safetensors",
+                comb.personas[one.name],
+                shape.personas["persona"],
+                dtype,
+            ),
         )
         for one in card.personas
     )
@@ -209,8 +216,10 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _save(path: Path, module: nn.Module, dtype: torch.dtype) -> str:
-    return save_tensors(path, {name: tensor.to(dtype) for name, tensor in module.state_dict().items()})
+def _save(path: Path, module: nn.Module, shape: nn.Module, dtype: torch.dtype) -> str:
+    """Write those weights of `module` that `shape`, which may have fewer levels, has too."""
+    weights = module.state_dict()
+    return save_tensors(path, {name: weights[name].to(dtype) for name in shape.state_dict()})
 
 
 def _load(path: Path, module: nn.Module, digest: str) -> None:

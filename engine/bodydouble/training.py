@@ -123,18 +123,18 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
                 )
             message = ""
             if now - saved >= settings.checkpoint_every_s:
-                _save(out, state, card, settings, progress)
+                _save(out, state, card, settings, plan, progress)
                 saved, unsaved, message = now, False, "saved"
             if now - reported >= settings.report_every_s or message:
                 rate = (state.images - reported_images) / max(now - reported, 1e-9)
                 yield _report(state, phase, progress, losses, rate, message)
                 reported, reported_images, losses = now, state.images, []
-        _save(out, state, card, settings, 1.0)
+        _save(out, state, card, settings, plan, 1.0)
         unsaved = False
         yield _report(state, plan.at(1.0), 1.0, losses, 0.0, "done")
     finally:
         if unsaved:
-            _save(out, state, card, settings, _progress(state, settings, top))
+            _save(out, state, card, settings, plan, _progress(state, settings, top))
 
 
 def _iterate(
@@ -299,8 +299,14 @@ def _restore_moments(comb: Comb, optimiser: torch.optim.Adam, tensors: Mapping[s
         }
 
 
-def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, progress: float) -> None:
-    """Write the model and, last, the resume state. `card` has the history of the runs before this one."""
+def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, plan: Schedule, progress: float) -> None:
+    """Write the model and, last, the resume state. `card` has the history of the runs before this one.
+
+    The model has the levels that are trained by now, so that it can be used; a level still fading in is left out.
+    """
+    phase = plan.at(progress)
+    dims = state.comb.dims
+    card = replace(card, dims=CombDims(phase.level if phase.alpha >= 1.0 else phase.level - 1, dims.width))
     entry: dict[str, Any] = {
         "settings": asdict(settings),
         "iterations": state.iteration,
@@ -325,6 +331,6 @@ def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, pro
         out / "training" / "state.json",
         {
             "version": STATE_VERSION,
-            "model": {"level": card.dims.level, "width": card.dims.width, "personas": list(card.names)},
+            "model": {"level": dims.level, "width": dims.width, "personas": list(card.names)},
         },
     )
