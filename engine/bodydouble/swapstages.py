@@ -37,6 +37,9 @@ SMALLEST_HALF = 2.0**-14
 _MARGIN_PX = 8
 """Plate pixels read around the crop: what the resampling filters see beyond its edge."""
 
+RIM = 0.03
+"""Share of the crop's side, along its edge, that never shows: the network pads its pictures there."""
+
 
 @dataclass(frozen=True)
 class PlateRegion:
@@ -133,8 +136,10 @@ def decode(comb: Comb, latent: Tensor, persona: str, precision: str = "fp32") ->
 
 
 def face_matte(face: Face, size: int, forehead: float, device: torch.device | str = "cpu") -> Tensor:
-    """Coverage of the face's outline in the crop, 1×1×size×size."""
-    return polygon_matte(apply(crop_from_unit(size), unit_outline(face, forehead)), (size, size), device)[None, None]
+    """Coverage of the face's outline in the crop, 1×1×size×size; it ends at the crop's rim."""
+    outline = polygon_matte(apply(crop_from_unit(size), unit_outline(face, forehead)), (size, size), device)
+    unit_from_crop = np.asarray(np.linalg.inv(crop_from_unit(size)), np.float64)
+    return (outline * inside_crop(unit_from_crop, (size, size), torch.device(device), RIM))[None, None]
 
 
 def unit_outline(face: Face, forehead: float) -> NDArray[np.float64]:
@@ -177,7 +182,7 @@ def composite(
     back = warp(blended, region_from_crop, (height, width)).clamp(float(blended.min()), float(blended.max()))
     polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead))
     coverage = polygon_matte(polygon, (height, width), plate.picture.device)
-    inside = inside_crop(unit_from_region, (height, width), plate.picture.device)
+    inside = inside_crop(unit_from_region, (height, width), plate.picture.device, RIM)
     side_px = 1 / similarity_scale(unit_from_region)
     matte = inward_feather(coverage * inside, settings.edge / 100 * side_px)
     # A matte written in half must say of every changed pixel that it changed.
@@ -205,7 +210,12 @@ def blend_size(pixels_per_crop: float) -> int:
     return int(2 ** max(6, min(13, math.ceil(math.log2(max(1.0, pixels_per_crop))))))
 
 
-def inside_crop(unit_from_region: NDArray[np.float64], size: tuple[int, int], device: torch.device) -> Tensor:
-    """Coverage of the crop's own square in the region: an outline may reach beyond it, the swap cannot."""
-    square = apply(np.linalg.inv(unit_from_region), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
-    return polygon_matte(square, size, device)
+def inside_crop(
+    unit_from_region: NDArray[np.float64], size: tuple[int, int], device: torch.device, rim: float = 0.0
+) -> Tensor:
+    """Coverage, in the region, of the crop's own square less a `rim` in sides: an outline may reach beyond it, the
+    swap cannot.
+    """
+    low, high = rim, 1 - rim
+    square = np.array([[low, low], [high, low], [high, high], [low, high]])
+    return polygon_matte(apply(np.linalg.inv(unit_from_region), square), size, device)
