@@ -145,3 +145,28 @@ def test_stills_are_taken_each_for_itself(plate: PlateSequence) -> None:
     for frame in FRAMES[:2]:
         assert np.array_equal(shot.frames[frame][0].landmarks_px, together.frames[frame][0].landmarks_px)
         assert not shot.frames[frame][0].interpolated
+
+
+def test_a_squeezed_plate_gives_the_same_face_as_the_square_one(plate: PlateSequence, tmp_path: Path) -> None:
+    """Anamorphic 2:1, made by averaging pairs of columns: landmarks agree, and so does where the crop lies."""
+    frame = plate.frames[0]
+    picture = read_plate(plate.path(frame))
+    height, width, _ = picture.rgb().shape
+    squeezed = picture.rgb().reshape(height, width // 2, 2, 3).mean(axis=2)
+    write_image(
+        tmp_path / f"squeezed.{frame}.exr",
+        squeezed,
+        channel_names=("R", "G", "B"),
+        attributes={"PixelAspectRatio": 2.0, "colorInteropID": "lin_rec709_scene"},
+    )
+    colour, settings = Colour(None), AlignSettings()
+    narrow = align_shot(PlateSequence.find(tmp_path), (frame,), colour, None, settings)
+    wide = align_shot(plate, (frame,), colour, None, settings)
+    assert (narrow.pixel_aspect, narrow.width, narrow.height) == (2.0, width // 2, height)
+    one, other = narrow.frames[frame][0], wide.frames[frame][0]
+    in_square = one.landmarks_px * [2, 1] + [0.5, 0]  # pixel 0 of the squeezed plate is centred between two
+    eyes = np.linalg.norm(other.landmarks_px[36] - other.landmarks_px[45])
+    assert np.linalg.norm(in_square - other.landmarks_px, axis=1)[17:].mean() < 0.03 * eyes
+    corners = np.array([[100.0, 100], [100, 300], [400, 200]])
+    apart = apply(one.unit_from_plate, (corners - [0.5, 0]) / [2, 1]) - apply(other.unit_from_plate, corners)
+    assert np.abs(apart).max() < 0.03

@@ -21,22 +21,29 @@ from bodydouble_cli.progress import failure_text, open_run
 SURFACE = {
     "demo": {"--out", "--device", "--json"},
     "doctor": {"--ocio", "--json"},
-    "info": {"--ocio", "--json"},
-    "align": {"--out", "--frames", "--ocio", "--colorspace", "--overwrite", "--json"},
+    "info": {"--part", "--view", "--ocio", "--json"},
+    "align": {
+        "--out", "--frames", "--part", "--view", "--ocio", "--colorspace", "--stills", "--beta", "--smoothing",
+        "--overwrite", "--json",
+    },
     "extract": {
-        "--faces", "--persona", "--out", "--frames", "--person", "--size", "--rights", "--ocio", "--colorspace",
-        "--json",
+        "--faces", "--persona", "--out", "--frames", "--person", "--size", "--min-confidence", "--rights", "--part",
+        "--view", "--ocio", "--colorspace", "--json",
     },
     "train": {
-        "--out", "--resolution", "--width", "--iterations", "--time-budget", "--batch", "--learning-rate", "--loss",
-        "--l1-weight", "--precision", "--seed", "--device", "--json",
+        "--out", "--resolution", "--width", "--iterations", "--time-budget", "--batch", "--learning-rate",
+        "--settle-learning-rate", "--settle", "--loss", "--l1-weight", "--precision", "--seed", "--device",
+        "--json",
     },
     "swap": {
         "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
-        "--on-no-face", "--layers", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision", "--overwrite",
-        "--device", "--ocio", "--colorspace", "--json",
+        "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",
+        "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--json",
     },
-    "review": {"--plate", "--out", "--faces", "--frames", "--view", "--ocio", "--colorspace", "--json"},
+    "review": {
+        "--plate", "--out", "--faces", "--frames", "--view", "--look", "--part", "--plate-view", "--ocio",
+        "--colorspace", "--json",
+    },
 }  # fmt: skip
 
 

@@ -18,7 +18,9 @@ from bodydouble_cli.options import (
     json_option,
     ocio_option,
     open_colour,
+    part_option,
     plate_argument,
+    view_option,
 )
 from bodydouble_cli.progress import open_run
 
@@ -33,6 +35,8 @@ DEFAULT = AlignSettings()
 @plate_argument
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Sidecar to write: *.faces.json.")
 @frames_option
+@part_option
+@view_option
 @ocio_option
 @colorspace_option
 @click.option(
@@ -54,6 +58,8 @@ def align(
     plate: str,
     out: Path,
     frames: FrameRange | None,
+    part: str | None,
+    view: str | None,
     ocio: Path | None,
     colorspace: str | None,
     stills: bool,
@@ -74,16 +80,19 @@ def align(
       bodydouble align portraits/anna_####.jpg --stills -o anna.faces.json
     """
     from bodydouble.aligning import align_shot
-    from bodydouble.sequences import PlateSequence
+    from bodydouble.reading import colour_notice, find_plate
     from bodydouble.shotfaces import write_shot_faces
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
     settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills)
-    sequence = PlateSequence.find(plate)
+    sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
     empty: list[int] = []
+    colour = open_colour(ocio)
     with open_run("align", frames=len(wanted), as_json=as_json) as run:
+        if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
+            run.notice(notice)
 
         def on_frame(found: FrameDetections) -> None:
             if found.faces:
@@ -92,7 +101,7 @@ def align(
             else:
                 empty.append(found.frame)
 
-        shot = align_shot(sequence, wanted, open_colour(ocio), colorspace, settings, on_frame=on_frame)
+        shot = align_shot(sequence, wanted, colour, colorspace, settings, on_frame=on_frame)
         # The shot solve may have filled a gap that the detector left.
         for frame in empty:
             if shot.frames.get(frame):

@@ -17,7 +17,9 @@ from bodydouble_cli.options import (
     json_option,
     ocio_option,
     open_colour,
+    part_option,
     plate_argument,
+    view_option,
 )
 from bodydouble_cli.progress import open_run
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     help="Leave out frames whose face is less certain, 0 to 1.",
 )
 @click.option("--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when.")
+@part_option
+@view_option
 @ocio_option
 @colorspace_option
 @json_option
@@ -54,6 +58,8 @@ def extract(
     size: int,
     min_confidence: float,
     rights: Path | None,
+    part: str | None,
+    view: str | None,
     ocio: Path | None,
     colorspace: str | None,
     as_json: bool,
@@ -69,15 +75,18 @@ def extract(
       bodydouble extract footage/anna.####.exr --faces anna.faces.json --persona anna -o facesets/anna
     """
     from bodydouble.facesets import extract as extract_crops
+    from bodydouble.reading import colour_notice, find_plate
     from bodydouble.rights import read_rights, rights_to_document
-    from bodydouble.sequences import PlateSequence
     from bodydouble.shotfaces import read_shot_faces
 
-    sequence = PlateSequence.find(plate)
+    sequence = find_plate(plate, part, view)
     shot = read_shot_faces(faces)
     record = rights_to_document(read_rights(rights)) if rights else None
     wanted = tuple(frames) if frames is not None else sequence.frames
+    colour = open_colour(ocio)
     with open_run("extract", frames=len(wanted), as_json=as_json) as run:
+        if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
+            run.notice(notice)
         if record is None:
             run.notice(f"no --rights: {persona!r} will carry no rights record; make sure you may use this face.")
         for found in extract_crops(
@@ -87,7 +96,7 @@ def extract(
             person,
             persona,
             out,
-            open_colour(ocio),
+            colour,
             colorspace,
             ExtractSettings(size=size, min_confidence=min_confidence),
             rights=record,

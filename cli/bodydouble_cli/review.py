@@ -16,6 +16,7 @@ from bodydouble_cli.options import (
     json_option,
     ocio_option,
     open_colour,
+    part_option,
 )
 from bodydouble_cli.progress import open_run
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 @click.option("--faces", type=click.Path(path_type=Path), help="Shot faces: adds close-ups and figures of the face.")
 @frames_option
 @click.option("--view", metavar="NAME", help="OpenColorIO view of the pictures.  [default: the display's own]")
+@click.option("--look", metavar="NAME", help="OpenColorIO look of the pictures, before the view.  [default: none]")
+@part_option
+@click.option(
+    "--plate-view", metavar="NAME", help="View of a stereo plate, such as left; also what %V in a pattern stands for."
+)
 @ocio_option
 @colorspace_option
 @json_option
@@ -43,6 +49,9 @@ def review(
     ocio: Path | None,
     colorspace: str | None,
     view: str | None,
+    look: str | None,
+    part: str | None,
+    plate_view: str | None,
     as_json: bool,
 ) -> None:
     """Make the quality page of a finished swap: contact sheet, plots and numbers.
@@ -54,12 +63,12 @@ def review(
     Example:
       bodydouble review swap/sh010.####.exr --plate plates/sh010.####.exr --faces sh010.faces.json -o review
     """
+    from bodydouble.reading import find_plate
     from bodydouble.reviewing import review as make_review
-    from bodydouble.sequences import PlateSequence
     from bodydouble.shotfaces import read_shot_faces
 
-    finished = PlateSequence.find(result)
-    source = PlateSequence.find(plate)
+    source = find_plate(plate, part, plate_view)
+    finished = find_plate(result, part, plate_view)
     shot = read_shot_faces(faces) if faces else None
     wanted = chosen_frames(source, frames)
     with open_run("review", frames=len(wanted), as_json=as_json) as run:
@@ -79,6 +88,7 @@ def review(
             colour=open_colour(ocio),
             colorspace=colorspace,
             view=view,
+            look=look,
             on_frame=on_frame,
         )
         run.output("page", report.html)

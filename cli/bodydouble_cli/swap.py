@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bodydouble.errors import UsageError
 from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
 from bodydouble.settings import SwapSettings
 from bodydouble_cli.exits import EXIT_CODES
@@ -19,7 +20,9 @@ from bodydouble_cli.options import (
     json_option,
     ocio_option,
     open_colour,
+    part_option,
     plate_argument,
+    view_option,
 )
 from bodydouble_cli.progress import open_run
 
@@ -49,7 +52,10 @@ DEFAULT = SwapSettings()
     show_default=True,
     help="A frame without a face fails, or becomes a copy of the plate.",
 )
-@click.option("--layers", is_flag=True, help="Add the channel bodydouble.matte.")
+@click.option(
+    "--layers", is_flag=True, help="Add matte, un-blended face, confidence and ST map as channels bodydouble.*."
+)
+@click.option("--patch", metavar="OUT", help="Also write the crop-space swap, with its matrix: a pattern or a folder.")
 @click.option(
     "--forehead", type=float, default=DEFAULT.forehead, show_default=True, help="Matte's reach: 0 brows, 1 hairline."
 )
@@ -75,6 +81,8 @@ DEFAULT = SwapSettings()
 )
 @click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
 @device_option
+@part_option
+@view_option
 @ocio_option
 @colorspace_option
 @json_option
@@ -88,8 +96,11 @@ def swap(
     person: int | None,
     production: str | None,
     compression: str | None,
+    patch: str | None,
     overwrite: bool,
     device: str,
+    part: str | None,
+    view: str | None,
     ocio: Path | None,
     colorspace: str | None,
     as_json: bool,
@@ -108,17 +119,24 @@ def swap(
           --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1024
     """
     from bodydouble.checkpoint import read_card
+    from bodydouble.reading import colour_notice, find_plate
     from bodydouble.rights import check_rights
     from bodydouble.sequences import PlateSequence
     from bodydouble.shotfaces import read_shot_faces
     from bodydouble.swapping import swap_sequence
 
     settings = SwapSettings(**look)
-    sequence = PlateSequence.find(plate)
+    sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
     wanted = chosen_frames(sequence, frames)
+    colour = open_colour(ocio)
+    patches = PlateSequence.output(patch, like=sequence) if patch else None
+    if patches is not None and patches.path(target.frames[0]).resolve() == target.path(target.frames[0]).resolve():
+        raise UsageError(f"{patch}: --patch would replace the frames of --out; name another folder or pattern.")
     with open_run("swap", frames=len(wanted), as_json=as_json) as run:
+        if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
+            run.notice(notice)
         if read_card(model).persona(persona).rights is None:
             run.notice(check_rights(None, persona, date.today(), production) or "")
         if shot is None:
@@ -130,7 +148,7 @@ def swap(
             persona,
             shot,
             wanted,
-            open_colour(ocio),
+            colour,
             colorspace,
             settings,
             device=device,
@@ -138,9 +156,12 @@ def swap(
             person=person,
             compression=compression,
             production=production,
+            patches=patches,
         ):
             run.emit(_event(result))
         run.output("frames", target.pattern)
+        if patches is not None:
+            run.output("patches", patches.pattern)
 
 
 def _event(result: FrameResult) -> Event:

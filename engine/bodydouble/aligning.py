@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 import bodydouble
 from bodydouble.chips import box_from_unit
 from bodydouble.faces import FaceFinder
-from bodydouble.geometry import unit_from_landmarks
-from bodydouble.images import read_plate
+from bodydouble.geometry import apply, unit_from_landmarks
+from bodydouble.reading import read_frame
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces
 from bodydouble.tracks import FACE_SPREAD, FoundFace, link_people, same_place, solve_person, still_faces
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
+    from bodydouble.plate import Plate
     from bodydouble.sequences import PlateSequence
 
 WORKING_SPACE = "ACEScg"
@@ -36,13 +37,19 @@ FOLLOW_SCORE = -0.7
 
 @dataclass(frozen=True, eq=False)
 class FrameDetections:
-    """The faces of one frame, best score first; the display window's size; how long it took."""
+    """The faces of one frame, best score first; the display window's size; how long it took.
+
+    Where pixels are not square (`pixel_aspect`, width over height) the faces are in *square* pixels, the picture being
+    made that much wider: a face that is squeezed is found badly, and no similarity lays it on an upright one.
+    `solve_shot` brings them back to the plate's own.
+    """
 
     frame: int
     faces: tuple[FoundFace, ...]
     seconds: float
     width: int
     height: int
+    pixel_aspect: float = 1.0
 
 
 def align_shot(
@@ -77,12 +84,15 @@ def align_frames(
     before: FrameDetections | None = None
     for frame in frames:
         started = time.perf_counter()
-        image = _detection_image(plate, frame, colour, colorspace)
+        picture = read_frame(plate, frame)
+        image = _detection_image(picture, colour, colorspace)
         faces = list(measure_faces(finder, image, settings))
         if before is not None and not settings.stills and abs(frame - before.frame) <= NEAR_FRAMES:
             faces += follow_faces(finder, image, _missing(before.faces, faces), settings)
-        height, width = image.shape[:2]
-        before = FrameDetections(frame, tuple(faces), time.perf_counter() - started, width, height)
+        seconds = time.perf_counter() - started
+        before = FrameDetections(
+            frame, tuple(faces), seconds, picture.width, picture.height, picture.pixel_aspect
+        )
         yield before
 
 
@@ -141,8 +151,22 @@ def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: Alig
         for person, track in enumerate(link_people({found.frame: found.faces for found in shot})):
             for frame, face in solve_person(person, track, numbers, settings).items():
                 frames[frame] += (face,)
-    width, height = (shot[0].width, shot[0].height) if shot else (0, 0)
-    return ShotFaces(pattern, width, height, frames, 1.0, asdict(settings), f"bodydouble {bodydouble.__version__}")
+    width, height, aspect = (shot[0].width, shot[0].height, shot[0].pixel_aspect) if shot else (0, 0, 1.0)
+    if aspect != 1:
+        frames = {number: tuple(_squeezed(face, aspect) for face in faces) for number, faces in frames.items()}
+    return ShotFaces(pattern, width, height, frames, aspect, asdict(settings), f"bodydouble {bodydouble.__version__}")
+
+
+def _squeezed(face: Face, pixel_aspect: float) -> Face:
+    """A face in square pixels, in those of a plate. Pixel 0 keeps its left edge, at -½."""
+    square_from_plate = np.array([[pixel_aspect, 0, (pixel_aspect - 1) / 2], [0, 1, 0], [0, 0, 1.0]])
+    plate_from_square = np.linalg.inv(square_from_plate)
+    return replace(
+        face,
+        box_px=apply(plate_from_square, face.box_px.reshape(2, 2)).ravel(),
+        landmarks_px=apply(plate_from_square, face.landmarks_px),
+        unit_from_plate=face.unit_from_plate @ square_from_plate,
+    )
 
 
 def _follow_back(
@@ -159,16 +183,25 @@ def _follow_back(
         here, later = result[index], result[index + 1]
         missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
         if missing:
-            image = _detection_image(plate, here.frame, colour, colorspace)
+            image = _detection_image(read_frame(plate, here.frame), colour, colorspace)
             result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, image, missing, settings)))
     return result
 
 
-def _detection_image(plate: PlateSequence, frame: int, colour: Colour, colorspace: str | None) -> NDArray[np.uint8]:
-    path = plate.path(frame)
-    picture = read_plate(path)
-    space = colorspace or colour.space_of(picture.attributes, path)
-    return to_detection_image(colour.converter(space, WORKING_SPACE)(picture.rgb()))
+def _detection_image(picture: Plate, colour: Colour, colorspace: str | None) -> NDArray[np.uint8]:
+    space = colorspace or colour.space_of(picture.attributes, picture.path)
+    image = to_detection_image(colour.converter(space, WORKING_SPACE)(picture.rgb()))
+    return image if picture.pixel_aspect == 1 else _unsqueezed(image, picture.pixel_aspect)
+
+
+def _unsqueezed(image_u8: NDArray[np.uint8], pixel_aspect: float) -> NDArray[np.uint8]:
+    """The picture in square pixels: as high as it was, `pixel_aspect` times as wide."""
+    width = image_u8.shape[1]
+    x = np.clip((np.arange(round(width * pixel_aspect)) + 0.5) / pixel_aspect - 0.5, 0, width - 1)
+    left = np.minimum(x.astype(int), max(0, width - 2))
+    share = (x - left)[:, None].astype(np.float32)
+    right = np.minimum(left + 1, width - 1)
+    return np.rint(image_u8[:, left] * (1 - share) + image_u8[:, right] * share).astype(np.uint8)
 
 
 def _missing(wanted: Iterable[FoundFace], present: Sequence[FoundFace]) -> list[FoundFace]:

@@ -21,13 +21,14 @@ from bodydouble.colour import Colour
 from bodydouble.comb import is_persona_name
 from bodydouble.errors import BodydoubleError, FacesetError, UsageError
 from bodydouble.geometry import apply, crop_from_unit
-from bodydouble.images import read_image, read_plate, write_image
+from bodydouble.images import read_image, write_image
 from bodydouble.matte import polygon_matte
 from bodydouble.modelspace import ModelSpace
-from bodydouble.outline import face_outline
+from bodydouble.reading import read_frame
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import ExtractSettings
 from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.swapstages import unit_outline
 from bodydouble.warp import warp
 from bodydouble.writing import atomic_path
 
@@ -175,10 +176,11 @@ def extract(
             yield ExtractedFrame(frame, None, reason)
             continue
         source = plate.path(frame)
-        picture = read_plate(source)
+        picture = read_frame(plate, frame)
         convert = colour.converter(colorspace or colour.space_of(picture.attributes, source), primaries)
         crop = _wide_crop(np.nan_to_num(convert(picture.rgb()), posinf=HALF_MAX), face, settings)
-        path = out / "crops" / f"{source.stem.replace('.', '_')}.exr"
+        stem = f"{source.stem}.{frame:04d}" if plate.is_movie else source.stem
+        path = out / "crops" / f"{stem.replace('.', '_')}.exr"
         write_image(path, crop, channel_names=("R", "G", "B", "matte"), format="half", compression="zip")
         entries[path.name] = {
             "file": path.name,
@@ -198,7 +200,8 @@ def _wide_crop(rgb: np.ndarray, face: Face, settings: ExtractSettings) -> np.nda
     crop_from_plate = shift @ crop_from_unit(settings.size) @ np.asarray(face.unit_from_plate)
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
     crop = warp(picture, crop_from_plate, (side, side))[0].permute(1, 2, 0).numpy()
-    polygon = apply(crop_from_plate, face_outline(np.asarray(face.landmarks_px), settings.forehead))
+    crop_from_unit_crop = shift @ crop_from_unit(settings.size)
+    polygon = apply(crop_from_unit_crop, unit_outline(face, settings.forehead))
     matte = np.asarray(polygon_matte(polygon, (side, side)))
     return np.concatenate([crop, matte.reshape(side, side, 1)], axis=2).astype(np.float32)
 

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import quality
+from . import quality, reading
 from .colour import WORKING_SPACE
 from .errors import PlateError
 from .geometry import apply, crop_from_unit
-from .images import read_plate
 from .warp import warp
 
 if TYPE_CHECKING:
@@ -66,7 +65,8 @@ class FrameReview:
 class Material:
     """What a review is made from: the two sequences, the plate's shot faces if there are any, and their colour.
 
-    `colorspace` is that of both sequences; None to take it from the plate's files.
+    `colorspace` is that of both sequences; None to take it from the plate's files. `look`: OpenColorIO look of the
+    pictures that people see, None for none.
     """
 
     result: PlateSequence
@@ -74,6 +74,7 @@ class Material:
     shot: ShotFaces | None
     colour: Colour
     colorspace: str | None
+    look: str | None = None
 
     def space(self, plate: Plate) -> str:
         """The colour space of a frame of the plate."""
@@ -112,9 +113,9 @@ def read_frame(material: Material, frame: int) -> MeasuredFrame | FrameReview:
     path = material.result.path(frame)
     if not path.is_file():
         return FrameReview(frame, "missing", "no file")
-    plate = read_plate(material.plate.path(frame))
+    plate = reading.read_frame(material.plate, frame)
     try:
-        result = read_plate(path)
+        result = reading.read_frame(material.result, frame)
         plate_rgb, result_rgb = plate.rgb(), result.rgb()
     except PlateError as error:
         return FrameReview(frame, "unreadable", str(error))
@@ -133,8 +134,9 @@ def read_frame(material: Material, frame: int) -> MeasuredFrame | FrameReview:
 
 def matte_of(result: Plate, result_rgb: NDArray[np.float32], plate_rgb: NDArray[np.float32]) -> NDArray[np.float32]:
     """The result's own matte channel, or 1 wherever a pixel differs from the plate; H×W of the display window."""
-    if MATTE_CHANNEL in result.main.channels:
-        return np.asarray(np.clip(np.nan_to_num(quality.display_channel(result, MATTE_CHANNEL)), 0, 1), np.float32)
+    name = result.picture.own_channel(MATTE_CHANNEL)
+    if name in result.main.channels:
+        return np.asarray(np.clip(np.nan_to_num(quality.display_channel(result, name)), 0, 1), np.float32)
     return np.asarray(quality.changed_pixels(result_rgb, plate_rgb).any(axis=2), np.float32)
 
 
@@ -243,7 +245,8 @@ def _wobble(history: Sequence[AlignedFrame]) -> float | None:
 
 
 def _outside(measured: MeasuredFrame) -> int | None:
-    if MATTE_CHANNEL not in measured.result.main.channels:
+    name = measured.result.picture.own_channel(MATTE_CHANNEL)
+    if name not in measured.result.main.channels:
         return None
-    matte = quality.display_channel(measured.result, MATTE_CHANNEL)
+    matte = quality.display_channel(measured.result, name)
     return quality.outside_differences(measured.result, measured.plate, matte).pixels

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bodydouble.colour import NAME_IT, Colour, FoundSpace
-from bodydouble.errors import UnknownColourSpaceError, UsageError
+from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
 from bodydouble.images import picture_plate, read_headers, read_plate
 from bodydouble.movies import read_movie, read_movie_frame
 from bodydouble.pictures import find_picture
@@ -64,8 +64,15 @@ def find_space(plate: PlateSequence, frame: int, colour: Colour) -> FoundSpace:
 
 
 def colour_notice(plate: PlateSequence, frame: int, colour: Colour) -> str | None:
-    """What to tell people before a plate is used whose colour space nothing says; None where something does."""
-    found = find_space(plate, frame, colour)
+    """What to tell people before a plate is used whose colour space nothing says; None where something does.
+
+    A frame that cannot be read is no reason to stop the others, and says so itself when its turn comes.
+    Errors: UnknownColourSpaceError.
+    """
+    try:
+        found = find_space(plate, frame, colour)
+    except PlateError:
+        return None
     if not found.assumed:
         return None
     return f"{plate.path(frame).name} does not say its colour space; taken as {found.name} ({found.reason}). {NAME_IT}"

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import reading
 from .errors import InputError, UsageError
 from .geometry import apply, similarity_scale
-from .images import read_plate, write_image
+from .images import write_image
 from .measuring import (
     ATTRIBUTES,
     AlignedFrame,
@@ -88,6 +89,7 @@ def review(
     colour: Colour,
     colorspace: str | None,
     view: str | None = None,
+    look: str | None = None,
     reference_embeddings: Mapping[str, NDArray[np.float32]] | None = None,
     on_frame: Callable[[FrameReview], None] | None = None,
 ) -> ReviewReport:
@@ -103,6 +105,7 @@ def review(
         colour: OpenColorIO config.
         colorspace: of plate and result; None to take it from the plate's files.
         view: OpenColorIO view of the pictures; None for the display's default. The figures do not depend on it.
+        look: OpenColorIO look of the pictures, before the view; None for none.
         reference_embeddings: name → embeddings (N, 128) of known people; adds whom each face reads as (needs `shot`).
         on_frame: called after each frame.
 
@@ -116,7 +119,7 @@ def review(
         raise UsageError("Nothing to review: no frame was asked for.")
     if not any(result.path(frame).is_file() for frame in wanted):
         raise InputError(f"{result.path(wanted[0]).parent} holds none of the {len(wanted)} frames to review.")
-    material = Material(result, plate, shot, colour, colorspace)
+    material = Material(result, plate, shot, colour, colorspace, look)
     finder = _face_finder() if reference_embeddings and shot is not None else None
     reviews: list[FrameReview] = []
     history: list[AlignedFrame] = []
@@ -246,9 +249,9 @@ class _Shown:
 
 def _show(material: Material, found: FrameReview, view: str | None) -> _Shown:
     """Read a frame again for its pictures: few are shown, so none is kept while measuring."""
-    plate = read_plate(material.plate.path(found.frame))
-    result = read_plate(material.result.path(found.frame)) if found.status in ("done", "untouched") else None
-    convert = material.colour.display(material.space(plate), view)
+    plate = reading.read_frame(material.plate, found.frame)
+    result = reading.read_frame(material.result, found.frame) if found.status in ("done", "untouched") else None
+    convert = material.colour.display(material.space(plate), view, look=material.look)
     matte = np.zeros((plate.height, plate.width), np.float32)
     if result is not None:
         matte = matte_of(result, result.rgb(), plate.rgb())
@@ -356,7 +359,7 @@ def _write(
     summary = _summary(frames)
     name = Path(material.plate.pattern).name
     title = f"{facts['persona']} on {name}" if "persona" in facts else f"Review of {name}"
-    shown_view = view or material.colour.default_display()[1]
+    shown_view = (view or material.colour.default_display()[1]) + (f", look: {material.look}" if material.look else "")
     span = f"{frames[0].frame} to {frames[-1].frame}" if len(frames) > 1 else str(frames[0].frame)
     sheet_path, html_path, json_path = out / "contact_sheet.png", out / "review.html", out / "review.json"
     subtitle = f"frames {span} · {summary['done']} of {len(frames)} done · view: {shown_view}"

@@ -1,9 +1,10 @@
 """What a swap gives to comp besides the finished picture: layers in the frame, and the swap itself as a patch.
 
-Layers (`LAYERS`) lie over the plate, pixel on pixel, and are 0 where there is no face: every frame of a sequence has the
-same channels. The ST map holds the place in the crop that each pixel shows: u from the left, v from the *bottom*, 0 to
-1 between the crop's outer edges, as Nuke's STMap reads it. A patch is the crop as the network returned it, un-blended,
-in the plate's own colour encoding, with the matte as its alpha and the way between crop and plate in its header.
+Layers (`LAYERS`) lie over the plate, pixel on pixel, and are 0 where there is no face: every frame of a sequence has
+the same channels. The ST map holds the place in the crop that each pixel shows: u from the left, v from the *bottom*,
+0 to 1 between the crop's outer edges, as Nuke's STMap reads it. A patch is the crop as the network returned it,
+un-blended, in the plate's own colour encoding, with the matte as its alpha and the way between crop and plate in its
+header.
 """
 
 from __future__ import annotations
