@@ -92,6 +92,16 @@ def test_a_mixed_part_keeps_windows_and_attributes_too(overscan: Path, tmp_path:
     assert back.main.data_window == plate.main.data_window and back.attributes["shot"] == "sh010"
 
 
+def test_channels_added_beside_ids_do_not_take_each_others_place(tmp_path: Path):
+    names = ["R", "G", "B", "zebra", "id"]
+    write_scratch(tmp_path / "in.exr", names, [*[ALL_HALVES] * 3, np.flip(ALL_HALVES), IDS])
+    plate = read_plate(tmp_path / "in.exr").with_channels({"bodydouble.matte": np.full((256, 256), 0.5, np.float32)})
+    write_plate(tmp_path / "out.exr", plate)
+    back = read_plate(tmp_path / "out.exr").main
+    for name in plate.main.channels:
+        assert bits(back.channel(name)) == bits(plate.main.channel(name)), name
+
+
 def test_tiles_survive(tmp_path: Path):
     pixels = np.random.default_rng(0).random((70, 90, 3)).astype(np.float32)
     source = save(tmp_path / "in.exr", pixels, oiio.FLOAT, tile_width=32, tile_height=16, compression="zips")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -298,16 +299,19 @@ def _compression(part: Header, requested: str | None) -> str:
     return LOSSLESS_DEFAULT if lossy or not known else part.compression
 
 
-def _output_spec(part: Part, requested: str | None) -> oiio.ImageSpec:
+def _output_spec(part: Part, native: oiio.ImageInput | None, requested: str | None) -> oiio.ImageSpec:
+    # `copy_image` copies the channels in the order it finds them, which is OpenImageIO's own.
+    channels = part.channels if native is None else tuple(native.spec().channelnames)
+    formats = tuple(part.formats[part.channels.index(name)] for name in channels)
     spec = part.spec.copy()
     spec.attribute("compression", _compression(part, requested))
     for name in ("openexr:levelmode", "openexr:roundingmode", "openexr:chunkCount"):
         spec.erase_attribute(name)
-    spec.nchannels = len(part.channels)
-    spec.channelnames = part.channels
-    mixed = len(set(part.formats)) > 1
-    spec.format = oiio.FLOAT if mixed else TYPES[part.formats[0]]
-    spec.channelformats = tuple(TYPES[kind] for kind in part.formats) if mixed else ()
+    spec.nchannels = len(channels)
+    spec.channelnames = channels
+    mixed = len(set(formats)) > 1
+    spec.format = oiio.FLOAT if mixed else TYPES[formats[0]]
+    spec.channelformats = tuple(TYPES[kind] for kind in formats) if mixed else ()
     return spec
 
 
@@ -329,19 +333,31 @@ def _finish(output: oiio.ImageOutput, written: bool, path: Path) -> None:
 
 
 def _write_parts(temporary: Path, path: Path, plate: Plate, compression: str | None) -> None:
-    specs = [_output_spec(part, compression) for part in plate.parts]
-    output = _create(temporary, path, specs)
-    written = True
-    for index, (part, spec) in enumerate(zip(plate.parts, specs, strict=True)):
-        written = written and (index == 0 or output.open(str(temporary), spec, "AppendSubimage"))
-        written = written and _write_pixels(output, part)
-    _finish(output, written, path)
+    with ExitStack() as stack:
+        natives = [_native_copy(part, stack) for part in plate.parts]
+        specs = [_output_spec(part, native, compression) for part, native in zip(plate.parts, natives, strict=True)]
+        output = _create(temporary, path, specs)
+        written = True
+        for index, (part, native) in enumerate(zip(plate.parts, natives, strict=True)):
+            written = written and (index == 0 or output.open(str(temporary), specs[index], "AppendSubimage"))
+            written = written and (_write_pixels(output, part) if native is None else bool(output.copy_image(native)))
+        _finish(output, written, path)
+
+
+def _native_copy(part: Part, stack: ExitStack) -> oiio.ImageInput | None:
+    """The part's pixels as an open file, for one whose types do not survive `write_scanlines`; else None."""
+    mixed = len(set(part.formats)) > 1
+    if not mixed or all(_survives_float(pixels) for pixels in part.pixels):
+        return None
+    folder = stack.enter_context(scratch_folder())
+    write_scratch(folder / "mixed.exr", part.channels, part.pixels)
+    native = _open(folder / "mixed.exr")
+    stack.callback(native.close)
+    return native
 
 
 def _write_pixels(output: oiio.ImageOutput, part: Part) -> bool:
     mixed = len(set(part.formats)) > 1
-    if mixed and not all(_survives_float(pixels) for pixels in part.pixels):
-        return _write_native(output, part)
     dtype = np.float32 if mixed else part.pixels[0].dtype
     x, y, width, height = part.spec.x, part.spec.y, part.spec.width, part.spec.height
     rows = ROWS_AT_ONCE if part.tile is None else -(-ROWS_AT_ONCE // part.tile[1]) * part.tile[1]
@@ -364,16 +380,6 @@ def _survives_float(pixels: np.ndarray) -> bool:
     if pixels.dtype == np.float16:
         return not ((pixels.view(np.uint16) & 0x7FFF) > 0x7C00).any()
     return pixels.dtype == np.float32
-
-
-def _write_native(output: oiio.ImageOutput, part: Part) -> bool:
-    with scratch_folder() as folder:
-        write_scratch(folder / "mixed.exr", part.channels, part.pixels)
-        native = _open(folder / "mixed.exr")
-        try:
-            return bool(output.copy_image(native))
-        finally:
-            native.close()
 
 
 def _put_raw_attributes(temporary: Path, path: Path, plate: Plate) -> None:

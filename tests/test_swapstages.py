@@ -1,0 +1,183 @@
+"""The stages of a swap on odd plates: colour spaces, alpha, broken and overbright pixels, squeezed pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import bodydouble
+from bodydouble.colour import Colour
+from bodydouble.geometry import apply
+from bodydouble.images import read_plate, write_image
+from bodydouble.plate import Plate
+from bodydouble.settings import SwapSettings
+from bodydouble.shotfaces import Face
+from bodydouble.swapping import SwapModel, swap_frame
+from bodydouble.swapping import load_swap_model as load
+from tiny import face_at, tiny_comb
+
+SHOT = sorted((Path(bodydouble.__file__).parent / "bundled" / "sh010").glob("*.exr"))
+WIDTH, HEIGHT = 72, 60
+FACE = face_at(36, 30, 40, 0.15)
+PLAIN = SwapSettings(blend_size=64)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> SwapModel:
+    return load(tiny_comb(tmp_path_factory.mktemp("model") / "tiny.comb"), "anna", "cpu")
+
+
+@pytest.fixture(scope="module")
+def colour() -> Colour:
+    return Colour("ocio://studio-config-latest")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plates")
+
+
+def light(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.05, 0.8, (HEIGHT, WIDTH, 3)).astype(np.float32)
+
+
+def plate_of(folder: Path, pixels: np.ndarray, format: str = "float") -> Plate:
+    names = ("R", "G", "B", "A")[: pixels.shape[2]]
+    write_image(folder / "plate.exr", pixels, names, {"colorInteropID": "lin_ap1_scene"}, format)
+    return read_plate(folder / "plate.exr")
+
+
+def swap(plate: Plate, model: SwapModel, colour: Colour, face: Face = FACE, space: str | None = None) -> Plate:
+    return swap_frame(plate, face, model, colour, space, PLAIN).plate
+
+
+# Of the pixel's brightest channel, or of 0.02 where that is darker. Half floats are 2^-11 apart (relative) in linear
+# light; LogC4's codes, of which a stop spans few, are farther apart in light.
+TOLERANCES = {
+    ("float", "ACEScg"): 1e-5, ("float", "lin_rec709_scene"): 1e-5, ("float", "ARRI LogC4"): 1e-5,
+    ("half", "ACES2065-1"): 1e-3, ("half", "ACEScg"): 1e-3, ("half", "lin_rec709_scene"): 1e-3,
+    ("half", "ARRI LogC4"): 3e-3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "space"), TOLERANCES)
+def test_a_plate_gives_the_same_swap_in_whatever_space_it_is_delivered(
+    model: SwapModel, colour: Colour, folder: Path, format: str, space: str
+):
+    bundled = read_plate(SHOT[0])
+    rgb = bundled.rgb((300, 80, 700, 480))
+    delivered = colour.space_of(bundled.attributes, bundled.path)
+    face = face_at(200, 190, 260, 0.1)
+
+    def result(space: str, format: str) -> tuple[np.ndarray, np.ndarray]:
+        write_image(folder / "delivered.exr", colour.converter(delivered, space)(rgb), ("R", "G", "B"), format=format)
+        swapped = swap_frame(read_plate(folder / "delivered.exr"), face, model, colour, space, SwapSettings())
+        return colour.converter(space, "ACES2065-1")(swapped.plate.rgb()), swapped.matte
+
+    expected, matte = result("ACES2065-1", "float")
+    found, same_matte = result(space, format)
+    np.testing.assert_array_equal(matte, same_matte)
+    scale = np.maximum(np.abs(expected).max(axis=2), 0.02)
+    error = (np.abs(found - expected).max(axis=2) / scale)[matte > 0].max()
+    assert error < TOLERANCES[format, space], f"{error:.2e}"
+
+
+LOG_SPACES = ("ARRI LogC3 (EI800)", "ARRI LogC4", "Log3G10 REDWideGamutRGB", "ACEScc", "V-Log V-Gamut")
+
+
+@pytest.mark.parametrize("space", LOG_SPACES)
+def test_a_camera_log_plate_works_by_naming_its_space_and_holds_no_new_nan(
+    model: SwapModel, colour: Colour, folder: Path, space: str
+):
+    linear = light()
+    linear[30, 30] = -0.05  # below what some log curves can write
+    plate = plate_of(folder, colour.converter("ACEScg", space)(linear), "half")
+    result = swap(plate, model, colour, space=space)
+    assert np.isfinite(result.rgb()).all() and (result.rgb() != plate.rgb()).any()
+
+
+def test_alpha_is_kept_and_what_is_held_out_does_not_begin_to_glow(model: SwapModel, colour: Colour, folder: Path):
+    pixels = np.concatenate([light(), np.ones((HEIGHT, WIDTH, 1), np.float32)], axis=2)
+    pixels[:, 40:44, :] *= 0.5  # premultiplied
+    pixels[:, 44:] = 0  # held out
+    plate = plate_of(folder, pixels)
+    swapped = swap_frame(plate, FACE, model, colour, None, PLAIN)
+    np.testing.assert_array_equal(swapped.plate.alpha(), pixels[..., 3])
+    assert not swapped.plate.rgb()[:, 44:].any() and not swapped.matte[:, 44:].any()
+    assert (swapped.plate.rgb()[28:32, 40:44] != plate.rgb()[28:32, 40:44]).all()
+
+
+def test_premultiplied_colour_is_worked_on_as_the_light_it_is(model: SwapModel, colour: Colour, folder: Path):
+    pixels = np.concatenate([light() * 0.5, np.full((HEIGHT, WIDTH, 1), 0.5, np.float32)], axis=2)
+    with_alpha = swap(plate_of(folder, pixels), model, colour)
+    without = swap(plate_of(folder, pixels[..., :3]), model, colour)
+    np.testing.assert_array_equal(with_alpha.rgb(), without.rgb())
+
+
+def test_an_alpha_of_nothing_but_0_is_no_alpha(model: SwapModel, colour: Colour, folder: Path):
+    pixels = np.concatenate([light(), np.zeros((HEIGHT, WIDTH, 1), np.float32)], axis=2)
+    pixels[30, 30] = 0
+    result = swap(plate_of(folder, pixels), model, colour)
+    assert result.rgb()[30, 30].all()
+
+
+BROKEN = st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -3e38, 70000.0])
+PLACES = st.tuples(st.integers(0, HEIGHT - 1), st.integers(0, WIDTH - 1), st.integers(0, 2))
+
+
+@given(planted=st.lists(st.tuples(PLACES, BROKEN), min_size=1, max_size=12), log=st.booleans())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nan_inf_and_absurd_light_planted_anywhere_stay_and_never_spread(
+    model: SwapModel, colour: Colour, folder: Path, planted: list[tuple[tuple[int, int, int], float]], log: bool
+):
+    pixels = light()
+    for place, value in planted:
+        pixels[place] = value
+    plate = plate_of(folder, pixels)
+    result = swap(plate, model, colour, space="ARRI LogC4" if log else None)
+    touched = np.zeros((HEIGHT, WIDTH), bool)
+    for (y, x, _), _value in planted:
+        touched[y, x] = True
+    before, after = plate.rgb(), result.rgb()
+    assert before[touched].tobytes() == after[touched].tobytes()
+    assert np.isfinite(after[~touched]).all()
+    assert np.abs(after[~touched]).max() < 100
+
+
+@given(highlight=st.floats(1, 60000), dark=st.floats(-0.5, 0.01))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_light_appears_that_is_brighter_than_the_plates_own(
+    model: SwapModel, colour: Colour, folder: Path, highlight: float, dark: float
+):
+    pixels = light()
+    pixels[24:34, 30:34], pixels[20:24, 34:38] = highlight, dark
+    result = swap(plate_of(folder, pixels), model, colour).rgb()
+    assert result.max() <= max(1.0, highlight) * 1.001 and result.min() >= min(0.0, dark) * 1.001 - 1e-6
+
+
+def test_a_squeezed_plate_gets_the_swap_of_the_square_one_squeezed(model: SwapModel, colour: Colour, folder: Path):
+    """Anamorphic 2:1. Smooth light, so that averaging pairs of columns is all that squeezing does."""
+    rough = torch.from_numpy(light()[:6, :8]).permute(2, 0, 1)[None]
+    wide = torch.nn.functional.interpolate(rough, (160, 240), mode="bicubic", align_corners=False)
+    square = np.ascontiguousarray(wide[0].permute(1, 2, 0).numpy())
+    squeezed = square.reshape(160, 120, 2, 3).mean(axis=2)
+    square_from_plate = np.array([[2, 0, 0.5], [0, 1, 0], [0, 0, 1.0]])
+    face = face_at(120, 80, 100, 0.3)
+    plate_from_square = np.linalg.inv(square_from_plate)
+    narrow_face = dataclasses.replace(
+        face,
+        landmarks_px=apply(plate_from_square, face.landmarks_px),
+        unit_from_plate=face.unit_from_plate @ square_from_plate,
+    )
+    one = swap_frame(plate_of(folder, square), face, model, colour, None, SwapSettings(blend_size=128))
+    other = swap_frame(plate_of(folder, squeezed), narrow_face, model, colour, None, SwapSettings(blend_size=128))
+    assert np.abs(one.matte.reshape(160, 120, 2).mean(axis=2) - other.matte).mean() < 0.01
+    expected = one.plate.rgb().reshape(160, 120, 2, 3).mean(axis=2)
+    inside = other.matte == 1
+    assert np.abs(expected - other.plate.rgb())[inside].mean() < 0.02 * expected[inside].mean()

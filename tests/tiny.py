@@ -1,0 +1,34 @@
+"""A face placed by hand and a model small enough for a test: what several test modules swap with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.comb import Comb, CombDims
+from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
+from bodydouble.modelspace import ModelSpace
+from bodydouble.shotfaces import Face
+
+
+def face_at(x: float, y: float, side: float, angle: float = 0.0, confidence: float = 1.0) -> Face:
+    """A canonical face whose crop is `side` pixels wide and centred at (x, y)."""
+    cosine, sine = side * np.cos(angle), side * np.sin(angle)
+    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
+    centred = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
+    plate_from_unit = np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]]) @ turn @ centred
+    points = apply(plate_from_unit, CANONICAL_LANDMARKS)
+    box = np.array([*points.min(axis=0), *points.max(axis=0)])
+    return Face(box, points, 1.0, confidence, unit_from_plate=np.linalg.inv(plate_from_unit))
+
+
+def tiny_comb(folder: Path, seed: int = 3, level: int = 3) -> Path:
+    """An untrained model of one persona, "anna"."""
+    torch.manual_seed(seed)
+    dims = CombDims(level=level, width=1 / 64)
+    card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, (PersonaCard("anna"),))
+    save_comb(folder, Comb(dims, card.names), card)
+    return folder
