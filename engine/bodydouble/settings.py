@@ -145,7 +145,7 @@ class SwapSettings:
     """
 
     forehead: float = 0.6
-    edge: float = 1.0
+    edge: float = 3.0
     sigma: float = 1.0
     plate_levels: int = 2
     blend_size: int | None = None
