@@ -14,6 +14,8 @@ import pytest
 from bodydouble.errors import OutputError, PlateError, UsageError
 from bodydouble.exrscratch import write_scratch
 from bodydouble.images import output_compression, read_headers, read_image, read_plate, write_image, write_plate
+from bodydouble.sequences import PlateSequence
+from bodydouble.writing import atomic_path
 
 # Every half there is: NaNs of all payloads, infinities, denormals, -0.0.
 ALL_HALVES = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256)
@@ -357,51 +359,45 @@ def test_threads_read_and_write_at_once(overscan: Path, tmp_path: Path):
         )
 
 
-CONFORMANCE = """
-import faulthandler, resource, sys
-from pathlib import Path
-from bodydouble.errors import PlateError
-from bodydouble.images import read_plate, write_plate
-faulthandler.enable()
-resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-out, identical, refused = Path(sys.argv[1]) / "out.exr", 0, 0
-for name in Path(sys.argv[3]).read_text().splitlines():
-    print(name, file=sys.stderr, flush=True)
-    try:
-        plate = read_plate(name)
-    except PlateError as error:
-        assert name in str(error) and "\\n" not in str(error), error
-        refused += 1
-        continue
-    if sys.argv[2] == "write":
-        write_plate(out, plate)
-        for a, b in zip(plate.parts, read_plate(out).parts, strict=True):
-            assert (a.channels, a.formats, a.data_window, a.display_window, a.tile, a.name) == (
-                b.channels, b.formats, b.data_window, b.display_window, b.tile, b.name)
-            for name, pixels in zip(a.channels, a.pixels):
-                assert pixels.tobytes() == b.channel(name).tobytes(), name
-    identical += 1
-print(identical, refused)
-"""
+CONFORMANCE = Path(__file__).parent.parent / "benchmarks" / "exr_conformance.py"
 
 
-def conformance(python, tmp_path: Path, files: list[Path], mode: str) -> tuple[int, int]:
-    """Runs the files in one process under 6 GiB; returns how many were read (and came back identical) and refused."""
-    (tmp_path / "files.txt").write_text("\n".join(map(str, files)))
-    result = python("-c", CONFORMANCE, tmp_path, mode, tmp_path / "files.txt", timeout=300)
-    assert result.returncode == 0, result.stderr[-2000:]
-    identical, refused = result.stdout.split()
-    return int(identical), int(refused)
+def test_odd_but_valid_files_come_back_bit_identical_or_are_refused_by_name(shared: Path, python):
+    result = python(CONFORMANCE, "valid", timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    refused = [line for line in result.stdout.splitlines() if " refused: " in line]
+    assert len(refused) == 4 and sum("subsampled" in line for line in refused) == 3 and "flatten" in refused[-1]
+    assert "valid: 65 identical, 18 identical but for its compression, which is said, 4 refused" in result.stdout
 
 
-def test_odd_but_valid_files_come_back_bit_identical_or_are_refused_by_name(shared: Path, tmp_path: Path, python):
-    files = sorted((shared / "exr" / "valid").rglob("*.exr"))
-    identical, refused = conformance(python, tmp_path, files, "write")
-    # Three with subsampled chroma, one deep.
-    assert refused <= 4 and identical == len(files) - refused > 0
+def test_damaged_files_end_in_a_short_error_or_a_good_read_through_the_real_commands(shared: Path, python):
+    result = python(CONFORMANCE, "damaged", "--every", "24", timeout=300)
+    assert result.returncode == 0 and "damaged: 0 faults in 24 runs" in result.stdout, result.stdout + result.stderr
 
 
-def test_damaged_files_end_in_an_error_that_names_them(shared: Path, tmp_path: Path, python):
-    files = sorted(path for path in (shared / "exr" / "damaged").rglob("*") if path.is_file())
-    read, refused = conformance(python, tmp_path, files, "read")
-    assert read + refused == len(files) and refused > 0.9 * len(files)
+def test_a_picture_of_whole_numbers_is_refused(tmp_path: Path):
+    write_scratch(tmp_path / "ids.exr", ["R", "G", "B"], [IDS] * 3)
+    with pytest.raises(PlateError, match=r"ids\.exr: R, G, B hold whole numbers"):
+        read_plate(tmp_path / "ids.exr").rgb()
+
+
+@pytest.mark.parametrize("name", ["foo", "zipp", "dwaa:x", "dwaa:-1"])
+def test_a_compression_that_exr_does_not_have_is_refused(overscan: Path, tmp_path: Path, name: str):
+    with pytest.raises(UsageError, match="compression"):
+        write_plate(tmp_path / "out.exr", read_plate(overscan), compression=name)
+
+
+def test_a_texture_of_several_resolutions_is_refused_with_the_way_out(tmp_path: Path):
+    image = oiio.ImageBuf(oiio.ImageSpec(64, 64, 3, oiio.HALF))
+    assert oiio.ImageBufAlgo.make_texture(oiio.MakeTxTexture, image, str(tmp_path / "mip.exr"))
+    with pytest.raises(PlateError, match=r"mip\.exr: part 1 is a texture of several resolutions.*oiiotool"):
+        read_plate(tmp_path / "mip.exr")
+
+
+def test_while_a_frame_is_written_nothing_in_the_folder_looks_like_a_frame(tmp_path: Path):
+    with atomic_path(tmp_path / "plate.1001.exr") as temporary:
+        temporary.write_bytes(b"half")
+        assert temporary.parent == tmp_path and temporary.suffix == ".tmp" and temporary.name.startswith(".")
+        with pytest.raises(PlateError, match="no image sequence"):
+            PlateSequence.find(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["plate.1001.exr"]

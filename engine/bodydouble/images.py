@@ -65,10 +65,10 @@ def read_plate(path: str | Path, part: str | None = None, view: str | None = Non
     file = _open(path)
     try:
         specs = list(_part_specs(file, path))
-        _refuse_unsupported(specs, path)
         exr = file.format_name() == "openexr"
         raw = _raw_attributes(file, path, len(specs))
         headers = [_header(spec, raw[index]) for index, spec in enumerate(specs)]
+        _refuse_unsupported(headers, path)
         plate = Plate(path, (), part, view)
         plate = dataclasses.replace(
             plate, parts=tuple(_read_part(file, index, header, path, exr) for index, header in enumerate(headers))
@@ -229,15 +229,15 @@ def why_unsupported(header: Header) -> str | None:
         return "deep, which is not supported; flatten it first: oiiotool IN.exr --flatten -o OUT.exr"
     if spec.depth > 1:
         return "a volume, not an image"
-    if int(spec.getattribute("openexr:levelmode") or 0) > 0:
+    if "tiles" in header.raw and header.raw["tiles"].value[8] & 0xF:
         return "a texture of several resolutions; keep the full one: oiiotool IN.exr -o OUT.exr"
     return None
 
 
-def _refuse_unsupported(specs: Iterable[oiio.ImageSpec], path: Path) -> None:
+def _refuse_unsupported(headers: Iterable[Header], path: Path) -> None:
     claimed = 0
-    for index, spec in enumerate(specs):
-        reason = why_unsupported(_header(spec))
+    for index, header in enumerate(headers):
+        reason, spec = why_unsupported(header), header.spec
         if reason is not None:
             raise PlateError(f"{path}: part {index + 1} is {reason}.")
         claimed += spec.width * spec.height * spec.nchannels * 4

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bodydouble.errors import BodydoubleError
+from bodydouble.errors import BodydoubleError, PlateError
 from bodydouble.exrheader import Attributes
 from bodydouble.pictures import Picture, find_picture
 
@@ -170,9 +170,11 @@ class Plate:
         """H×W×3 float32 of a region (default: the display window), black where the file has no data.
 
         Values are the file's own: scene-linear for EXR, encoded in [0, 1] for 8- and 16-bit files. NaN and Inf are
-        passed on as they are.
+        passed on as they are. Errors: PlateError for channels of whole numbers.
         """
         main, region = self.main, region or (0, 0, self.width, self.height)
+        if any(main.channel(name).dtype.kind == "u" for name in self.picture.rgb):
+            raise PlateError(f"{self.path}: {', '.join(self.picture.rgb)} hold whole numbers, no light.")
         result = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
         inner, source = _overlap(region, main.data_region)
         for index, name in enumerate(self.picture.rgb):
