@@ -50,7 +50,8 @@ from bodydouble.swapstages import (
     warp_to_crop,
 )
 
-_WAITING_WRITES = 2
+_WAITING_WRITES = 1
+_WRITERS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +186,7 @@ def swap_sequence(
     """Swap frames of a plate; yields each frame's result in order as it is finished.
 
     A frame that fails leaves no file and the others go on. Reading and writing run beside the computation; at most one
-    frame waits to be computed and two to be written, so memory does not grow with the shot.
+    frame waits to be computed and two are being written, so memory does not grow with the shot.
 
     Args:
         plate, out: sequences to read and to write.
@@ -215,7 +216,7 @@ def swap_sequence(
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
     settings = replace(settings, blend_size=settings.blend_size or _shot_blend_size(shot, person))
     job = _Job(plate, out, model, shot, person, colour, colorspace, settings, compression, overwrite, patches)
-    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(_WAITING_WRITES) as writers:
+    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(_WRITERS) as writers:
         waiting: list[Future[FrameResult]] = []
         ahead = [readers.submit(job.read, frame) for frame in frames[:1]]
         for index, frame in enumerate(frames):
