@@ -160,6 +160,29 @@ def test_an_unknown_view_or_display_is_an_error_with_the_known_ones(colour: Colo
         colour.display("ACEScg", display="sRGB")
 
 
+def test_a_look_comes_before_the_view_and_an_unknown_one_is_an_error(colour: Colour):
+    vivid = np.array([[[0.9, -0.1, 0.02]]], np.float32)
+    plain = colour.display("ACEScg")(vivid)
+    graded = colour.display("ACEScg", look="ACES 1.3 Reference Gamut Compression")(vivid)
+    assert np.isfinite(graded).all() and np.abs(graded - plain).max() > 1e-3
+    with pytest.raises(UnknownColourSpaceError, match="ACES 1.3 Reference Gamut Compression"):
+        colour.display("ACEScg", look="ACES Gamut Compression")
+
+
+def test_what_a_file_does_not_say_is_an_assumption_and_a_shows_own_rule_is_none(colour: Colour, studio: Path):
+    assert colour.find_space({}, "a.exr").assumed and colour.find_space({}, "a.tif").assumed
+    assert not colour.find_space({"colorInteropID": "lin_ap1_scene"}, "a.exr").assumed
+    ruled, by_default = (Colour(studio).find_space({}, name) for name in ("a.dpx", "a.exr"))
+    assert not ruled.assumed and "log scans" in ruled.reason and by_default.assumed
+    with pytest.raises(UnknownColourSpaceError, match=r"a\.dpx.*--colorspace"):
+        colour.find_space({}, "a.dpx")
+
+
+def test_a_finished_frame_is_in_the_space_that_the_swap_took_the_plate_for(colour: Colour):
+    attributes = {"bodydouble/colorspace": "ARRI LogC4", "colorInteropID": "lin_ap1_scene"}
+    assert colour.space_of(attributes, "a.exr") == "ARRI LogC4"
+
+
 def test_a_config_travels_to_another_process(colour: Colour):
     other = pickle.loads(pickle.dumps(colour))
     assert other.name == colour.name and repr(other) == "Colour('ocio://studio-config-latest')"
