@@ -19,7 +19,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class CombCard:
         personas: one card each.
         history: one entry per training run: its settings; iterations, images and seconds trained up to its end.
         encoder_digest, trunk_digest: SHA-256 of the files.
+        alpha: gain of the top level; below 1 in a model that was saved while it faded in.
     """
 
     dims: CombDims
@@ -70,6 +71,7 @@ class CombCard:
     history: tuple[Mapping[str, Any], ...] = field(default=())
     encoder_digest: str = ""
     trunk_digest: str = ""
+    alpha: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -118,17 +120,7 @@ def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = tor
         )
         for one in card.personas
     )
-    written = CombCard(
-        card.dims,
-        card.model_space,
-        card.interocular,
-        card.eye_line,
-        card.forehead,
-        personas,
-        card.history,
-        encoder,
-        trunk,
-    )
+    written = replace(card, personas=personas, encoder_digest=encoder, trunk_digest=trunk)
     write_json(folder / "comb.json", _as_json(written))
     return written
 
@@ -165,7 +157,7 @@ def load_comb(folder: Path, personas: Sequence[str], device: torch.device | str 
     card = read_card(folder)
     cards = [card.persona(name) for name in personas]
     with torch.device("meta"):
-        comb = Comb(card.dims, [one.name for one in cards])
+        comb = Comb(card.dims, [one.name for one in cards], card.alpha)
     _load(folder / "encoder.safetensors", comb.encoder, card.encoder_digest)
     _load(folder / "trunk.safetensors", comb.trunk, card.trunk_digest)
     for one in cards:
@@ -244,6 +236,7 @@ def _as_json(card: CombCard) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": VERSION,
         "dims": {"level": card.dims.level, "size": card.dims.size, "width": card.dims.width},
+        "alpha": card.alpha,
         "model_space": card.model_space.as_dict(),
         "crop": {"interocular": card.interocular, "eye_line": card.eye_line, "forehead": card.forehead},
         "encoder": {"sha256": card.encoder_digest},
@@ -267,6 +260,9 @@ def _from_json(data: Mapping[str, Any], path: Path) -> CombCard:
     crop = {key: float(data["crop"][key]) for key in ("interocular", "eye_line", "forehead")}
     if not all(map(math.isfinite, crop.values())):
         raise ValueError(f"crop geometry {crop}")
+    alpha = float(data.get("alpha", 1.0))
+    if not 0.0 <= alpha <= 1.0:
+        raise ValueError(f"alpha {alpha}")
     return CombCard(
         CombDims(data["dims"]["level"], data["dims"]["width"]),
         ModelSpace(**data["model_space"]),
@@ -280,4 +276,5 @@ def _from_json(data: Mapping[str, Any], path: Path) -> CombCard:
         tuple(data["history"]),
         data["encoder"]["sha256"],
         data["trunk"]["sha256"],
+        alpha,
     )

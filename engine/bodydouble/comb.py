@@ -169,27 +169,29 @@ class Comb(nn.Module):
     Args:
         dims: shapes.
         personas: names of the decoders to make room for; any number, also none.
+        alpha: gain of the top level where a call names none; below 1 in a model that was saved while it faded in.
     """
 
-    def __init__(self, dims: CombDims, personas: Sequence[str]) -> None:
+    def __init__(self, dims: CombDims, personas: Sequence[str], alpha: float = 1.0) -> None:
         super().__init__()
         self.dims = dims
+        self.alpha = alpha
         self.encoder = Encoder(dims)
         self.trunk = Trunk(dims)
         self.personas = nn.ModuleDict({name: PersonaDecoder(dims) for name in personas})
 
-    def encode(self, crop: Tensor, level: int | None = None, alpha: float = 1.0) -> Tensor:
+    def encode(self, crop: Tensor, level: int | None = None, alpha: float | None = None) -> Tensor:
         """Crops N×3×S×S in model space to latents N×C×1×1."""
-        latent: Tensor = self.encoder(crop, self.dims.level if level is None else level, alpha)
+        latent: Tensor = self.encoder(crop, *self._stage(level, alpha))
         return latent
 
-    def decode(self, latent: Tensor, persona: str, level: int | None = None, alpha: float = 1.0) -> Tensor:
+    def decode(self, latent: Tensor, persona: str, level: int | None = None, alpha: float | None = None) -> Tensor:
         """Latents to swaps N×3×S×S in model space, showing `persona`.
 
         Raises:
             KeyError: the decoder of `persona` is not loaded.
         """
-        top = self.dims.level if level is None else level
+        top, alpha = self._stage(level, alpha)
         decoder: PersonaDecoder = self.personas[persona]  # type: ignore[assignment]
         grown = self.trunk(latent, top)
 
@@ -209,6 +211,11 @@ class Comb(nn.Module):
             return picture_at(top)
         return torch.lerp(_up(picture_at(top - 1)), picture_at(top), alpha)
 
-    def forward(self, crop: Tensor, persona: str, level: int | None = None, alpha: float = 1.0) -> Tensor:
+    def forward(self, crop: Tensor, persona: str, level: int | None = None, alpha: float | None = None) -> Tensor:
         """One of the P² paths: encode a crop of anybody, decode it as `persona`."""
         return self.decode(self.encode(crop, level, alpha), persona, level, alpha)
+
+    def _stage(self, level: int | None, alpha: float | None) -> tuple[int, float]:
+        """The level and gain of a call: a level that is named is meant at full gain."""
+        own = level is None or level == self.dims.level
+        return self.dims.level if level is None else level, alpha if alpha is not None else self.alpha if own else 1.0

@@ -304,11 +304,11 @@ def _restore_moments(comb: Comb, optimiser: torch.optim.Adam, tensors: Mapping[s
 def _save(out: Path, state: _State, card: CombCard, settings: TrainSettings, plan: Schedule, progress: float) -> None:
     """Write the model and, last, the resume state. `card` has the history of the runs before this one.
 
-    The model has the levels that are trained by now, so that it can be used; a level still fading in is left out.
+    The model has the levels reached by now, and the gain of the last: it can be used while levels grow.
     """
     phase = plan.at(progress)
     dims = state.comb.dims
-    card = replace(card, dims=CombDims(phase.level if phase.alpha >= 1.0 else phase.level - 1, dims.width))
+    card = replace(card, dims=CombDims(phase.level, dims.width), alpha=phase.alpha)
     entry: dict[str, Any] = {
         "settings": asdict(settings),
         "iterations": state.iteration,
