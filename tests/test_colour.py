@@ -165,7 +165,7 @@ def test_a_look_comes_before_the_view_and_an_unknown_one_is_an_error(colour: Col
     plain = colour.display("ACEScg")(vivid)
     graded = colour.display("ACEScg", look="ACES 1.3 Reference Gamut Compression")(vivid)
     assert np.isfinite(graded).all() and np.abs(graded - plain).max() > 1e-3
-    with pytest.raises(UnknownColourSpaceError, match="ACES 1.3 Reference Gamut Compression"):
+    with pytest.raises(UnknownColourSpaceError, match=r"ACES 1\.3 Reference Gamut Compression"):
         colour.display("ACEScg", look="ACES Gamut Compression")
 
 
