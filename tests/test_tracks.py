@@ -11,7 +11,7 @@ from bodydouble.chips import box_from_unit
 from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face
-from bodydouble.tracks import FoundFace, confidence, link_people, outliers, solve_person, whittaker
+from bodydouble.tracks import FoundFace, confidence, link_people, outliers, solve_person
 
 FRAMES = range(1001, 1041)
 
@@ -153,23 +153,6 @@ def test_angles_around_half_a_turn_are_not_averaged_through_zero() -> None:
         faces[frame] = FoundFace(box_from_unit(unit_from_plate), landmarks, unit_from_plate, 1.0, 0.005)
     for face in solve_person(0, faces, FRAMES, AlignSettings()).values():
         assert face.unit_from_plate[0, 0] < -0.0049
-
-
-def test_the_smoother_is_exact_on_what_its_penalty_does_not_see() -> None:
-    t = np.arange(30.0)
-    parabola = (0.3 * t**2 - 2 * t + 5)[:, None]
-    weights = np.ones(30)
-    weights[[4, 11, 12, 13]] = 0
-    holes = np.where(weights[:, None] > 0, parabola, 1e6)
-    np.testing.assert_allclose(whittaker(holes, weights, 10.0), parabola, atol=1e-6)
-
-
-def test_the_smoother_solves_its_normal_equations() -> None:
-    rng = np.random.default_rng(1)
-    values, weights = rng.normal(size=(25, 3)), rng.uniform(0.1, 1, 25)
-    d = np.diff(np.eye(25), 2, axis=0)
-    expected = np.linalg.solve(np.diag(weights) + 4.0 * d.T @ d, weights[:, None] * values)
-    np.testing.assert_allclose(whittaker(values, weights, 4.0, order=2), expected, atol=1e-10)
 
 
 def test_confidence_grows_with_the_score_and_falls_with_the_spread() -> None:

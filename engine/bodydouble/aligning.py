@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bodydouble
-from bodydouble.chips import box_from_unit
+from bodydouble.chips import box_from_unit, face_picture
+from bodydouble.cuts import shot_changes, small_picture
 from bodydouble.faces import FaceFinder
 from bodydouble.geometry import apply, unit_from_landmarks
 from bodydouble.reading import read_frame
@@ -42,6 +43,8 @@ class FrameDetections:
     Where pixels are not square (`pixel_aspect`, width over height) the faces are in *square* pixels, the picture being
     made that much wider: a face that is squeezed is found badly, and no similarity lays it on an upright one.
     `solve_shot` brings them back to the plate's own.
+
+    `small`: the whole frame as a small grey picture (`cuts.small_picture`), which tells where the shot changes.
     """
 
     frame: int
@@ -49,6 +52,7 @@ class FrameDetections:
     seconds: float
     width: int
     height: int
+    small: NDArray[np.uint8]
     pixel_aspect: float = 1.0
 
 
@@ -85,13 +89,14 @@ def align_frames(
     for frame in frames:
         started = time.perf_counter()
         picture = read_frame(plate, frame)
-        image = _detection_image(picture, colour, colorspace)
+        image = detection_image(picture, colour, colorspace)
         faces = list(measure_faces(finder, image, settings))
         if before is not None and not settings.stills and abs(frame - before.frame) <= NEAR_FRAMES:
             faces += follow_faces(finder, image, _missing(before.faces, faces), settings)
+        small = small_picture(image)
         seconds = time.perf_counter() - started
         before = FrameDetections(
-            frame, tuple(faces), seconds, picture.width, picture.height, picture.pixel_aspect
+            frame, tuple(faces), seconds, picture.width, picture.height, small, picture.pixel_aspect
         )
         yield before
 
@@ -105,7 +110,9 @@ def measure_faces(finder: FaceFinder, image_u8: NDArray[np.uint8], settings: Ali
     detections = finder.detect(image_u8, upsample, size, threshold)
     for found in detections or finder.detect(image_u8, upsample + 1, size, threshold):
         marks = finder.stabilised_landmarks(image_u8, found.box_px, settings.beta)
-        yield FoundFace(found.box_px, marks.points_px, unit_from_landmarks(marks.points_px), found.score, marks.spread)
+        unit_from_plate = unit_from_landmarks(marks.points_px)
+        picture = None if settings.stills else face_picture(image_u8, unit_from_plate)
+        yield FoundFace(found.box_px, marks.points_px, unit_from_plate, found.score, marks.spread, picture)
 
 
 def follow_faces(
@@ -120,7 +127,7 @@ def follow_faces(
         score = finder.score_at(image_u8, unit_from_plate)
         found = FoundFace(box_from_unit(unit_from_plate), marks.points_px, unit_from_plate, score or 0.0, marks.spread)
         if score is not None and score > FOLLOW_SCORE and marks.spread < FACE_SPREAD and same_place(face, found, 1.0):
-            yield found
+            yield replace(found, picture=face_picture(image_u8, unit_from_plate))
 
 
 def to_detection_image(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -148,8 +155,9 @@ def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: Alig
     if settings.stills:
         frames |= {found.frame: still_faces(found.faces) for found in shot}
     else:
-        for person, track in enumerate(link_people({found.frame: found.faces for found in shot})):
-            for frame, face in solve_person(person, track, numbers, settings).items():
+        cuts = shot_changes({found.frame: found.small for found in shot})
+        for person, track in enumerate(link_people({found.frame: found.faces for found in shot}, cuts)):
+            for frame, face in solve_person(person, track, numbers, settings, cuts).items():
                 frames[frame] += (face,)
     width, height, aspect = (shot[0].width, shot[0].height, shot[0].pixel_aspect) if shot else (0, 0, 1.0)
     if aspect != 1:
@@ -183,12 +191,13 @@ def _follow_back(
         here, later = result[index], result[index + 1]
         missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
         if missing:
-            image = _detection_image(read_frame(plate, here.frame), colour, colorspace)
+            image = detection_image(read_frame(plate, here.frame), colour, colorspace)
             result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, image, missing, settings)))
     return result
 
 
-def _detection_image(picture: Plate, colour: Colour, colorspace: str | None) -> NDArray[np.uint8]:
+def detection_image(picture: Plate, colour: Colour, colorspace: str | None) -> NDArray[np.uint8]:
+    """What the detector sees of a frame, H×W×3 uint8 in square pixels (`to_detection_image`)."""
     space = colorspace or colour.space_of(picture.attributes, picture.path)
     image = to_detection_image(colour.converter(space, WORKING_SPACE)(picture.rgb()))
     return image if picture.pixel_aspect == 1 else _unsqueezed(image, picture.pixel_aspect)

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bodydouble.geometry import apply, similarity_matrix, similarity_scale
+from bodydouble.geometry import apply, crop_from_unit, similarity_matrix, similarity_scale
 
 DETECTOR_BOX = np.array([0.15, 0.127, 0.85, 0.827])
 """Where the detector puts its box, as (left, top, right, bottom) in the unit crop: the median over rendered shots."""
 CHIP_MARGIN = 0.4
 """Room around the box in a chip, in box widths: chins and shifted boxes reach beyond it."""
+
+PICTURE_SIDE = 256
+"""Pixels across the grey picture of an aligned face that is registered with its neighbours in time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,12 @@ def cut_chip(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], 
     side = round(box_px + 2 * margin) + 1
     box = np.array([margin, margin, margin + box_px, margin + box_px])
     return Chip(resample(image_u8, chip_from_plate, side), box, chip_from_plate)
+
+
+def face_picture(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The unit crop at an alignment in grey (luma of H×W×3 display-encoded RGB), `PICTURE_SIDE`² uint8."""
+    crop = resample(image_u8, crop_from_unit(PICTURE_SIDE) @ unit_from_plate, PICTURE_SIDE)
+    return np.rint(crop @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)
 
 
 def resample(image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64], side: int) -> NDArray[np.uint8]:

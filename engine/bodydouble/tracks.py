@@ -1,25 +1,36 @@
 """The shot solve: from faces found frame by frame to people over time with a steady alignment.
 
-`link_people` says who is who, `solve_person` bridges gaps, drops outliers and smooths. The smoother is Whittaker's:
-it sees both sides of a frame, so it does not lag, and missing frames are simply frames of weight 0.
+`link_people` says who is who, `solve_person` bridges gaps, drops outliers and steadies the landmarks by what was found
+and by how the pixels moved (`registering`, `steadying`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import comb
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.chips import box_from_unit
-from bodydouble.geometry import apply, similarity_matrix, similarity_parts, similarity_scale
+from bodydouble.chips import PICTURE_SIDE, box_from_unit
+from bodydouble.geometry import (
+    apply,
+    crop_from_unit,
+    similarity_matrix,
+    similarity_parts,
+    similarity_scale,
+    unit_from_landmarks,
+)
+from bodydouble.registering import Motion, measure_motions
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face
+from bodydouble.smoothing import whittaker
+from bodydouble.steadying import steady
 
 SMOOTHING = 0.1
-"""Whittaker penalty on third differences at `smoothing=1`; higher rounds off fast turns (docs/alignment.md)."""
+"""Whittaker penalty on third differences of the crop at `smoothing=1`; higher rounds off fast turns."""
+GUESS_SMOOTHING = 1.0
+"""The same of the landmarks within the crop, for where the registration starts; the pixels bring back what it takes."""
 MEMORY = 12
 """Frames after which a person who was not seen is no longer expected back at the same place."""
 FACE_SPREAD = 0.03
@@ -32,13 +43,17 @@ _HALF = np.array([0.5, 0.5])
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """One face as measured in one frame: plate pixels; the detector's score; spread of the nine in box widths."""
+    """One face as measured in one frame: plate pixels; the detector's score; spread of the nine in box widths.
+
+    `picture`: the face in grey, cut out at `unit_from_plate` (`chips.face_picture`), for registration.
+    """
 
     box_px: NDArray[np.float64]
     landmarks_px: NDArray[np.float64]
     unit_from_plate: NDArray[np.float64]
     score: float
     spread: float
+    picture: NDArray[np.uint8] | None = None
 
     @property
     def centre_px(self) -> NDArray[np.float64]:
@@ -57,7 +72,7 @@ def same_place(one: FoundFace, other: FoundFace, slack: float = 0.5) -> bool:
     return 1 / 1.6 < ratio < 1.6 and _distance(one, other) < slack
 
 
-def link_people(frames: Mapping[int, Sequence[FoundFace]]) -> list[dict[int, FoundFace]]:
+def link_people(frames: Mapping[int, Sequence[FoundFace]], cuts: Collection[int] = ()) -> list[dict[int, FoundFace]]:
     """Tracks of people, the most prominent first: each maps frame numbers to that person's face.
 
     In each frame the nearest pairs of a known person and a face are joined first, where the person could have moved
@@ -67,7 +82,11 @@ def link_people(frames: Mapping[int, Sequence[FoundFace]]) -> list[dict[int, Fou
     tracks: list[dict[int, FoundFace]] = []
     for frame in sorted(frames):
         faces = list(frames[frame])
-        known = [(track, track[max(track)]) for track in tracks if frame - max(track) <= MEMORY]
+        known = [
+            (track, track[max(track)])
+            for track in tracks
+            if frame - max(track) <= MEMORY and not _cut_between(max(track), frame, cuts)
+        ]
         pairs = sorted(
             (
                 (_distance(last, face), index, number)
@@ -89,11 +108,17 @@ def link_people(frames: Mapping[int, Sequence[FoundFace]]) -> list[dict[int, Fou
 
 
 def solve_person(
-    person: int, faces: Mapping[int, FoundFace], frames: Sequence[int], settings: AlignSettings
+    person: int,
+    faces: Mapping[int, FoundFace],
+    frames: Sequence[int],
+    settings: AlignSettings,
+    cuts: Collection[int] = (),
 ) -> dict[int, Face]:
-    """One person's faces in the `frames` of the shot, gaps up to `settings.bridge` filled in."""
+    """One person's faces in the `frames` of the shot, gaps up to `settings.bridge` filled in; no gap or smoothing
+    reaches over the `cuts`, frames that begin a new shot.
+    """
     solved: dict[int, Face] = {}
-    for run in _runs(sorted(faces), settings.bridge):
+    for run in _runs(sorted(faces), settings.bridge, cuts):
         trusted = {frame: faces[frame] for frame in run}
         for frame in outliers(trusted):
             del trusted[frame]
@@ -144,68 +169,69 @@ def outliers(faces: Mapping[int, FoundFace]) -> list[int]:
     return sorted(peaks, key=lambda f: -jumps[f])[: max(1, len(faces) // 10)]
 
 
-def whittaker(
-    values: NDArray[np.float64], weights: NDArray[np.float64], strength: float, order: int = 3
-) -> NDArray[np.float64]:
-    """(N, K) values smoothed along N: least Σ w (y − z)² + `strength` · Σ (Δ^order z)². Frames of weight 0 are filled.
-
-    P. H. C. Eilers, *A perfect smoother*, Analytical Chemistry 75(14), 2003. Needs `order` or more positive weights.
-    """
-    count = len(values)
-    bands = np.zeros((order + 1, count))  # bands[k, i] is the matrix's element (i, i + k)
-    c = [(-1.0) ** k * comb(order, k) for k in range(order + 1)]
-    for k in range(order + 1):
-        for j in range(order + 1 - k):
-            bands[k, j : j + max(0, count - order)] += strength * c[j] * c[j + k]
-    bands[0] += weights
-    return _solve_banded(bands, values * weights[:, None])
-
-
-def _solve_banded(bands: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve A x = `right` (N, K) for the symmetric positive definite A in upper `bands`, by LDLᵀ."""
-    a, x = bands.copy(), right.copy()
-    count, width = a.shape[1], a.shape[0] - 1
-    for i in range(count):
-        reach = min(width, count - 1 - i)
-        factors = a[1 : reach + 1, i] / a[0, i]
-        for k in range(1, reach + 1):
-            a[: reach + 1 - k, i + k] -= factors[k - 1] * a[k : reach + 1, i]
-            x[i + k] -= factors[k - 1] * x[i]
-        a[1 : reach + 1, i] = factors
-    x /= a[0][:, None]
-    for i in range(count - 1, -1, -1):
-        reach = min(width, count - 1 - i)
-        x[i] -= a[1 : reach + 1, i] @ x[i + 1 : i + 1 + reach]
-    return x
-
-
 def _solve_run(
     person: int, trusted: Mapping[int, FoundFace], frames: Sequence[int], settings: AlignSettings
 ) -> dict[int, Face]:
-    """Smooth the alignment, and the landmarks within it, over a run of frames without a long gap."""
+    """Steady the landmarks over a run of frames without a long gap."""
     if not trusted:
         return {}
     known = sorted(trusted)
     first, count = known[0], known[-1] - known[0] + 1
+    rows = [frame - first for frame in known]
     weights = np.zeros(count)
-    values = np.zeros((count, 4 + 68 * 2))
-    angle = np.unwrap([_parts(trusted[f])[1] for f in known])
-    for index, frame in enumerate(known):
-        face = trusted[frame]
-        parts = _parts(face)
-        parts[1] = angle[index]
-        values[frame - first] = np.concatenate([parts, apply(face.unit_from_plate, face.landmarks_px).ravel()])
-        weights[frame - first] = np.clip((0.006 / max(face.spread, 1e-6)) ** 2, 0.1, 1.0)
-    # Without smoothing only the gaps are filled in.
-    smooth = whittaker(values, weights, max(SMOOTHING * settings.smoothing, 1e-9), min(3, len(known)))
+    weights[rows] = [np.clip((0.006 / max(trusted[f].spread, 1e-6)) ** 2, 0.1, 1.0) for f in known]
+    still_from_plate = _steady_crops([trusted[f] for f in known], rows, weights, settings.smoothing)
+    found = np.zeros((count, 68, 2))
+    found[rows] = [
+        apply(matrix, trusted[f].landmarks_px) for matrix, f in zip(still_from_plate[rows], known, strict=True)
+    ]
+    motions = _motions(trusted, first, weights, still_from_plate) if settings.smoothing > 0 else {}
+    path = steady(found, weights, motions, settings.smoothing)
     solved = {}
     for frame in frames:
         if first <= frame <= known[-1]:
-            row = smooth[frame - first]
-            unit_from_plate = similarity_matrix(float(np.exp(row[0])), float(row[1]), row[2:4])
-            landmarks = apply(np.linalg.inv(unit_from_plate), row[4:].reshape(68, 2))
-            solved[frame] = _face(person, frame, trusted, unit_from_plate, landmarks)
+            landmarks = apply(np.linalg.inv(still_from_plate[frame - first]), path[frame - first])
+            solved[frame] = _face(person, frame, trusted, unit_from_landmarks(landmarks), landmarks)
     return solved
+
+
+def _steady_crops(
+    faces: Sequence[FoundFace], rows: Sequence[int], weights: NDArray[np.float64], smoothing: float
+) -> NDArray[np.float64]:
+    """(N, 3, 3) from the plate to the pixels of a face's picture at the smoothed alignment: the solve's coordinates."""
+    parts = np.zeros((len(weights), 4))
+    parts[rows] = [_parts(face) for face in faces]
+    parts[rows, 1] = np.unwrap(parts[rows, 1])
+    # Without smoothing only the gaps are filled in.
+    parts = whittaker(parts, weights, max(SMOOTHING * smoothing, 1e-9), min(3, len(rows)))
+    crop = crop_from_unit(PICTURE_SIDE)
+    return np.stack([crop @ similarity_matrix(float(np.exp(p[0])), float(p[1]), p[2:4]) for p in parts])
+
+
+def _motions(
+    faces: Mapping[int, FoundFace], first: int, weights: NDArray[np.float64], still_from_plate: NDArray[np.float64]
+) -> dict[tuple[int, int], Motion]:
+    """How the landmarks move by the faces' pictures, in the solve's coordinates."""
+    shown = {frame - first: face for frame, face in faces.items() if face.picture is not None}
+    if len(shown) < 2:
+        return {}
+    # Without a picture the crops of a face are not its own; frames between keep weight 0.
+    local, seen = np.zeros((len(weights), 68, 2)), np.zeros(len(weights))
+    to_still = {}
+    for row, face in shown.items():
+        picture_from_plate = crop_from_unit(PICTURE_SIDE) @ face.unit_from_plate
+        local[row], seen[row] = apply(picture_from_plate, face.landmarks_px), weights[row]
+        to_still[row] = still_from_plate[row] @ np.linalg.inv(picture_from_plate)
+    expected = whittaker(local.reshape(len(local), -1), seen, GUESS_SMOOTHING, min(3, len(shown))).reshape(local.shape)
+    pictures = {row: face.picture for row, face in shown.items() if face.picture is not None}
+    motions = measure_motions(pictures, expected)
+    return {
+        (one, other): replace(
+            motion,
+            shift_px=apply(to_still[other], expected[one] + motion.shift_px) - apply(to_still[one], expected[one]),
+        )
+        for (one, other), motion in motions.items()
+    }
 
 
 def _face(
@@ -224,15 +250,19 @@ def _face(
     return Face(box_from_unit(unit_from_plate), landmarks_px, None, trust, person, True, unit_from_plate)
 
 
-def _runs(frames: Sequence[int], bridge: int) -> list[list[int]]:
-    """Sorted frames cut where more than `bridge` are missing in between."""
+def _runs(frames: Sequence[int], bridge: int, cuts: Collection[int]) -> list[list[int]]:
+    """Sorted frames cut where more than `bridge` are missing in between, and where the shot changes."""
     runs: list[list[int]] = []
     for frame in frames:
-        if runs and frame - runs[-1][-1] <= bridge + 1:
+        if runs and frame - runs[-1][-1] <= bridge + 1 and not _cut_between(runs[-1][-1], frame, cuts):
             runs[-1].append(frame)
         else:
             runs.append([frame])
     return runs
+
+
+def _cut_between(one: int, later: int, cuts: Collection[int]) -> bool:
+    return any(one < cut <= later for cut in cuts)
 
 
 def _parts(face: FoundFace) -> NDArray[np.float64]:

@@ -1,0 +1,193 @@
+"""Registration of a face with itself in a neighbouring frame: how far each landmark moved, from the pixels.
+
+The upright pictures of one face in two frames (`FoundFace.picture`) are registered by an inverse-compositional
+Gauss-Newton step in the manner of Lucas and Kanade (S. Baker and I. Matthews, *Lucas-Kanade 20 years on*, IJCV 56(3),
+2004): one patch around each of the 68 landmarks, template and gradients from the first picture, shift only. The
+patches are solved together under a Gaussian prior on the field of shifts: what the landmarks say (smoothed) plus an
+affine motion plus a smooth remainder. So a patch of bare cheek follows its surroundings, one with an edge follows
+the edge, and the covariance of the solution says how well each shift is known, and in which direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+PATCH_RADIUS = 24
+PATCH_SIGMA = 12.0
+PATCH_STEP = 2
+"""Patch: radius, standard deviation of its Gaussian window, distance of its samples, in pixels of the picture."""
+NORMAL_RADIUS = 12
+NORMAL_FLOOR = 10.0
+"""Local normalisation: radius of the box, and the standard deviation in code values that counts as texture."""
+AFFINE_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 0.8, 35.0, 0.15
+"""Prior on the shifts: standard deviation of the affine part, of the smooth part (which agrees over `SMOOTH_REACH_PX`),
+and of each landmark's own."""
+SAMPLES = 20.0
+"""How many independent samples a patch counts for; its pixels are correlated."""
+OUTLIER = 2.0
+"""Difference of normalised pixels at which a sample has half its weight (Geman and McClure)."""
+DISTANCES = (1, 2)
+"""Frames apart that are registered."""
+ITERATIONS = 6
+CONVERGED_PX = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """How the landmarks moved between two pictures, in their pixels.
+
+    `shift_px`: (68, 2). `information`: (68, 2, 2), inverse covariance of each shift in 1/px². `agreement`: (68,) 1
+    where the moved patch looks the same, 0 or less where it has nothing in common.
+    """
+
+    shift_px: Points
+    information: NDArray[np.float64]
+    agreement: NDArray[np.float64]
+
+
+def measure_motions(pictures: Mapping[int, NDArray[np.uint8]], points: Points) -> dict[tuple[int, int], Motion]:
+    """Motions between the pictures of frames one and two apart, as (frame, later frame) → motion.
+
+    `pictures`: frame → H×W grey picture, frames counted from 0, any may be missing. `points`: (N, 68, 2) where the
+    landmarks are expected in each of them.
+    """
+    motions: dict[tuple[int, int], Motion] = {}
+    ready: dict[int, Picture] = {}
+    for frame in sorted(pictures):
+        near = [later for later in (frame + distance for distance in DISTANCES) if later in pictures]
+        ready = {f: ready[f] if f in ready else normalised(pictures[f]) for f in (frame, *near)}
+        patches = Patches(ready[frame], points[frame]) if near else None
+        if patches is not None:
+            motions |= {(frame, later): patches.find(ready[later], points[later]) for later in near}
+    return motions
+
+
+def normalised(picture_u8: NDArray[np.uint8]) -> Picture:
+    """An H×W grey picture with local mean 0 and local contrast about 1, so that light may change between frames."""
+    grey = _binomial(picture_u8.astype(np.float32))
+    mean = _box_mean(grey, NORMAL_RADIUS)
+    variance = np.maximum(_box_mean(grey * grey, NORMAL_RADIUS) - mean * mean, 0.0)
+    result: Picture = (grey - mean) / np.sqrt(variance + np.float32(NORMAL_FLOOR**2))
+    return result
+
+
+class Patches:
+    """The patches of one normalised picture around (N, 2) points, with their gradients, ready to be found in others."""
+
+    def __init__(self, picture: Picture, points: Points) -> None:
+        self.points = points
+        steps = np.arange(-PATCH_RADIUS, PATCH_RADIUS + 1, PATCH_STEP, dtype=np.float32)
+        y, x = np.meshgrid(steps, steps, indexing="ij")
+        inside = x**2 + y**2 <= PATCH_RADIUS**2
+        self._x, self._y = x[inside], y[inside]
+        window = np.exp(-(self._x**2 + self._y**2) / (2 * PATCH_SIGMA**2))
+        self._window = (window / window.sum()).astype(np.float32)
+        gradient_y, gradient_x = (gradient.astype(np.float32) for gradient in np.gradient(picture))
+        self._values = self._centred(picture, points)
+        self._gradient_x, self._gradient_y = self._centred(gradient_x, points), self._centred(gradient_y, points)
+        self._variance = self._values**2 @ self._window
+        self._prior = np.linalg.inv(_prior_covariance(points))
+
+    def find(self, other: Picture, guess: Points) -> Motion:
+        """The motion of the patches to another picture; `guess`: (N, 2) where the landmarks are expected there."""
+        count = len(self.points)
+        here, diagonal = guess.copy(), np.arange(count)
+        system = np.empty((2 * count, 2 * count))
+        for _ in range(ITERATIONS):
+            difference = self._values - self._centred(other, here)
+            error = difference**2 @ self._window
+            weight = self._window / (1 + (difference / OUTLIER) ** 2)
+            trust = SAMPLES / np.maximum(error, 0.02)
+            along_x, along_y = self._gradient_x * weight, self._gradient_y * weight
+            xx, yy, xy = (
+                (along * gradient).sum(axis=1) * trust
+                for along, gradient in (
+                    (along_x, self._gradient_x),
+                    (along_y, self._gradient_y),
+                    (along_x, self._gradient_y),
+                )
+            )
+            system[:] = 0
+            system[:count, :count] = system[count:, count:] = self._prior
+            system[diagonal, diagonal] += xx
+            system[count + diagonal, count + diagonal] += yy
+            system[diagonal, count + diagonal] += xy
+            system[count + diagonal, diagonal] += xy
+            pull = self._prior @ (guess - here)
+            right = np.concatenate(
+                [(along * difference).sum(axis=1) * trust + pull[:, k] for k, along in enumerate((along_x, along_y))]
+            )
+            step = np.linalg.solve(system, right).reshape(2, count).T
+            # A step beyond the patch's own edges is not believed as a whole.
+            here += step * np.minimum(1, 3.0 / np.maximum(np.hypot(*step.T), 1e-9))[:, None]
+            if np.abs(step).max() < CONVERGED_PX:
+                break
+        agreement = 1 - error / np.maximum(self._variance, 1e-6)
+        return Motion(here - self.points, _marginal_information(system), agreement)
+
+    def _centred(self, picture: Picture, points: Points) -> Picture:
+        """(N, samples) of the picture in the patches around points, each patch without its mean."""
+        values = _bilinear(
+            picture, points[:, :1].astype(np.float32) + self._x, points[:, 1:].astype(np.float32) + self._y
+        )
+        return values - (values @ self._window)[:, None]
+
+
+def _prior_covariance(points: Points) -> NDArray[np.float64]:
+    """(N, N) covariance of either coordinate of the shifts, in px²."""
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    # In units of the distance at which an affine motion has moved by as much again as in the middle.
+    centred = (points - points.mean(axis=0)) / 60.0
+    return (
+        AFFINE_PX**2 * (1 + centred @ centred.T)
+        + SMOOTH_PX**2 * np.exp(-squared / (2 * SMOOTH_REACH_PX**2))
+        + OWN_PX**2 * np.eye(len(points))
+    )
+
+
+def _marginal_information(system: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2, 2) inverse of each point's own covariance, out of the (2N, 2N) information of all."""
+    covariance = np.linalg.inv(system)
+    count = len(system) // 2
+    points = covariance.reshape(2, count, 2, count)
+    index = np.arange(count)
+    return np.linalg.inv(points[:, index, :, index])
+
+
+def _bilinear(picture: Picture, x: Picture, y: Picture) -> Picture:
+    height, width = picture.shape
+    x, y = np.clip(x, 0, width - 1.01), np.clip(y, 0, height - 1.01)
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    fx, fy = x - left, y - top
+    at, flat = top * width + left, picture.ravel()
+    upper_left, lower_left = flat[at], flat[at + width]
+    upper = upper_left + (flat[at + 1] - upper_left) * fx
+    lower = lower_left + (flat[at + width + 1] - lower_left) * fx
+    result: Picture = upper + (lower - upper) * fy
+    return result
+
+
+def _binomial(grey: Picture) -> Picture:
+    """Smoothed by the binomial filter of five taps (σ = 1 px), edges repeated."""
+    for axis in (0, 1):
+        padded = np.pad(grey, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge").swapaxes(0, axis)
+        total = (padded[:-4] + padded[4:] + 4 * (padded[1:-3] + padded[3:-1]) + 6 * padded[2:-2]) / 16
+        grey = total.swapaxes(0, axis).astype(np.float32)
+    return grey
+
+
+def _box_mean(grey: Picture, radius: int) -> Picture:
+    """Mean over a box of 2 · radius + 1 pixels, edges repeated."""
+    side = 2 * radius + 1
+    padded = np.pad(grey, ((radius + 1, radius), (radius + 1, radius)), mode="edge").astype(np.float64)
+    sums = padded.cumsum(axis=0).cumsum(axis=1)
+    total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    mean: Picture = (total / side**2).astype(np.float32)
+    return mean

@@ -1,0 +1,74 @@
+"""Registration of a face's pictures in neighbouring frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bodydouble.chips import PICTURE_SIDE
+from bodydouble.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
+from bodydouble.registering import Motion, Patches, measure_motions, normalised
+
+POINTS = apply(crop_from_unit(PICTURE_SIDE), CANONICAL_LANDMARKS)
+
+
+def textured(shift: tuple[float, float] = (0.0, 0.0), stretch: float = 1.0, gain: float = 1.0) -> np.ndarray:
+    """A smooth random picture, its content moved by `shift` (x, y) and stretched about the middle."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[:PICTURE_SIDE, :PICTURE_SIDE].astype(float)
+    middle = (PICTURE_SIDE - 1) / 2
+    x, y = (x - shift[0] - middle) / stretch + middle, (y - shift[1] - middle) / stretch + middle
+    total = np.zeros_like(x)
+    for fx, fy, phase in zip(*rng.uniform(-0.35, 0.35, (2, 60)), rng.uniform(0, 6.3, 60), strict=True):
+        total += np.cos(fx * x + fy * y + phase)
+    return np.clip(128 + gain * 8 * total, 0, 255).astype(np.uint8)
+
+
+def motion(one: np.ndarray, other: np.ndarray, guess: np.ndarray = POINTS) -> Motion:
+    return Patches(normalised(one), POINTS).find(normalised(other), guess)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.4, -0.3), (1.7, 1.1), (-2.6, 0.5)])
+def test_a_shift_is_found_to_a_twentieth_of_a_pixel(shift: tuple[float, float]) -> None:
+    found = motion(textured(), textured(shift))
+    assert np.abs(found.shift_px - shift).max() < 0.05
+    assert found.agreement.min() > 0.95
+
+
+def test_a_stretched_face_moves_every_landmark_by_its_own_way() -> None:
+    middle = (PICTURE_SIDE - 1) / 2
+    found = motion(textured(), textured(stretch=1.02))
+    np.testing.assert_allclose(found.shift_px, 0.02 * (POINTS - middle), atol=0.12)
+
+
+def test_light_that_changes_moves_nothing() -> None:
+    dimmed = (textured() * 0.6).astype(np.uint8)
+    assert np.abs(motion(textured(), dimmed).shift_px).max() < 0.08
+
+
+def test_without_texture_the_landmarks_move_as_expected() -> None:
+    flat = np.full((PICTURE_SIDE, PICTURE_SIDE), 90, np.uint8)
+    expected = POINTS + np.array([1.5, -2.0])
+    found = motion(flat, flat, expected)
+    np.testing.assert_allclose(found.shift_px, expected - POINTS, atol=1e-6)
+    known = np.linalg.eigvalsh(motion(textured(), textured()).information)
+    assert np.linalg.eigvalsh(found.information).max() < 0.1 * known.min(), "and little is known about it"
+
+
+def test_an_edge_says_nothing_about_the_way_along_it() -> None:
+    upright = np.tile(textured()[:1], (PICTURE_SIDE, 1))
+    information = motion(upright, upright).information
+    assert (information[:, 0, 0] > 5 * information[:, 1, 1]).all()
+
+
+def test_pictures_with_nothing_in_common_do_not_agree() -> None:
+    other = np.random.default_rng(3).integers(0, 255, (PICTURE_SIDE, PICTURE_SIDE)).astype(np.uint8)
+    assert np.median(motion(textured(), other).agreement) < 0.3
+
+
+def test_frames_one_and_two_apart_are_registered_and_missing_ones_are_left_out() -> None:
+    pictures = {frame: textured((0.5 * frame, 0.0)) for frame in (0, 1, 2, 4)}
+    motions = measure_motions(pictures, np.repeat(POINTS[None], 5, axis=0))
+    assert sorted(motions) == [(0, 1), (0, 2), (1, 2), (2, 4)]
+    for (one, other), found in motions.items():
+        np.testing.assert_allclose(found.shift_px[:, 0], 0.5 * (other - one), atol=0.05)
