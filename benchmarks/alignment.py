@@ -9,13 +9,11 @@ The test data is found as `benchmarks/synth.py` says. See docs/alignment.md for 
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import av
 import click
 import dlib
 import numpy as np
@@ -25,8 +23,7 @@ from bodydouble.aligning import FrameDetections, align_shot, detection_image
 from bodydouble.colour import Colour
 from bodydouble.faces import LANDMARK_MODEL, find_model
 from bodydouble.geometry import apply, unit_from_landmarks
-from bodydouble.images import write_image
-from bodydouble.reading import read_frame
+from bodydouble.reading import find_plate, read_frame
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
 from synth import load_shot, shot_names, synth_folder
@@ -91,13 +88,13 @@ def crop_points(landmarks: Path68) -> Path68:
     return np.stack([apply(np.linalg.inv(unit_from_landmarks(points)), unit_points) for points in landmarks])
 
 
-def measure(name: str, plate: PlateSequence, colorspace: str | None, true: Path68 | None) -> Iterator[AlignmentFigures]:
+def measure(name: str, plate: PlateSequence, true: Path68 | None) -> Iterator[AlignmentFigures]:
     """Align one plate as the product does; figures of each method on the frames in which all found the face."""
     heard: dict[int, FrameDetections] = {}
     colour, settings = Colour(), AlignSettings()
     started = time.perf_counter()
     shot = align_shot(
-        plate, plate.frames, colour, colorspace, settings, on_frame=lambda found: heard.update({found.frame: found})
+        plate, plate.frames, colour, None, settings, on_frame=lambda found: heard.update({found.frame: found})
     )
     whole = time.perf_counter() - started
     measuring = sum(found.seconds for found in heard.values())
@@ -110,7 +107,7 @@ def measure(name: str, plate: PlateSequence, colorspace: str | None, true: Path6
         if face is None or face.interpolated:
             continue
         found = min(heard[frame].faces, key=lambda f: float(np.abs(f.landmarks_px - face.landmarks_px).max()))
-        image = detection_image(read_frame(plate, frame), colour, colorspace)
+        image = detection_image(read_frame(plate, frame), colour, None)
         shape = predictor(image, dlib.rectangle(*(round(float(v)) for v in found.box_px)))
         rows["dlib"].append(np.array([(p.x, p.y) for p in shape.parts()], np.float64))
         rows["nine-fold"].append(found.landmarks_px)
@@ -122,15 +119,6 @@ def measure(name: str, plate: PlateSequence, colorspace: str | None, true: Path6
         yield figures(name, method, np.stack(landmarks), None if true is None else true[kept])
 
 
-def decode_clip(path: Path, folder: Path, frames: int) -> PlateSequence:
-    """The first frames of a movie as PNGs."""
-    with av.open(str(path)) as container:
-        for number, picture in zip(range(frames), container.decode(video=0), strict=False):
-            pixels = picture.to_ndarray(format="rgb24").astype(np.float32) / 255
-            write_image(folder / f"{path.stem}.{1001 + number}.png", pixels)
-    return PlateSequence.find(folder / f"{path.stem}.####.png")
-
-
 @click.command()
 @click.option("--only", multiple=True, help="Rendered shots to measure, or openwillis.  [default: all]")
 @click.option("--clip-frames", default=90, show_default=True, help="Frames of the openwillis clip.")
@@ -140,15 +128,13 @@ def main(only: tuple[str, ...], clip_frames: int, json_path: Path | None) -> Non
     synth = synth_folder()
     rows: list[AlignmentFigures] = []
     for name in only or (*shot_names(synth), CLIP):
-        with tempfile.TemporaryDirectory() as folder:
-            if name == CLIP:
-                movie = synth.parent / "real" / "video" / CLIP / "sample_data_baseline.mp4"
-                found = measure(name, decode_clip(movie, Path(folder), clip_frames), None, None)
-            else:
-                shot = load_shot(name, synth)
-                true = np.stack([shot.landmarks_px(frame, shot.performer) for frame in shot.frames])
-                found = measure(name, shot.plate, None, true)
-            rows += found
+        if name == CLIP:
+            clip = find_plate(synth.parent / "real" / "video" / CLIP / "sample_data_baseline.mp4")
+            found = measure(name, replace(clip, frames=clip.frames[:clip_frames]), None)
+        else:
+            shot = load_shot(name, synth)
+            found = measure(name, shot.plate, np.stack([shot.landmarks_px(f, shot.performer) for f in shot.frames]))
+        rows += found
     click.echo(
         f"{'shot':12}{'method':12}{'frames':>7}{'jitter %':>10}{'error %':>9}{'crop jitter %':>15}{'lag frames':>12}"
     )
