@@ -24,7 +24,7 @@ SURFACE = {
     "info": {"--part", "--view", "--ocio", "--json"},
     "align": {
         "--out", "--frames", "--part", "--view", "--ocio", "--colorspace", "--stills", "--beta", "--smoothing",
-        "--overwrite", "--json",
+        "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--json",
     },
     "extract": {
         "--faces", "--persona", "--out", "--frames", "--person", "--size", "--min-confidence", "--rights", "--part",

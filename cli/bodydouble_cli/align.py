@@ -52,6 +52,22 @@ DEFAULT = AlignSettings()
     show_default=True,
     help="Strength of the smoothing over the shot; 0 for none.",
 )
+@click.option(
+    "--faces",
+    type=click.Path(path_type=Path),
+    help="Start from these shot faces (*.faces.json), or landmarks (*.csv), instead of measuring the plate.",
+)
+@click.option(
+    "--fix",
+    type=click.Path(path_type=Path),
+    help="Pass through the frames placed by hand in this file; see docs/alignment.md.",
+)
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the landmarks here, too, as CSV.")
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for PNGs of the plate with the faces drawn over it.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing sidecar.")
 @json_option
 def align(
@@ -65,6 +81,10 @@ def align(
     stills: bool,
     beta: float,
     smoothing: float,
+    faces: Path | None,
+    fix: Path | None,
+    csv_path: Path | None,
+    overlay: Path | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -77,14 +97,19 @@ def align(
     \b
     Example:
       bodydouble align plates/sh010.####.exr -o sh010.faces.json
+      bodydouble align plates/sh010.####.exr --faces sh010.faces.json --fix sh010.fix.json -o sh010_v2.faces.json
       bodydouble align portraits/anna_####.jpg --stills -o anna.faces.json
     """
-    from bodydouble.aligning import align_shot
+    from bodydouble.aligning import align_shot, given_faces
+    from bodydouble.corrections import correct_shot, read_corrections
+    from bodydouble.landmarkcsv import write_landmarks_csv
+    from bodydouble.overlay import write_overlays
     from bodydouble.reading import colour_notice, find_plate
     from bodydouble.shotfaces import write_shot_faces
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
+    corrections = None if fix is None else read_corrections(fix)
     settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills)
     sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
@@ -96,12 +121,18 @@ def align(
 
         def on_frame(found: FrameDetections) -> None:
             if found.faces:
-                faces = "1 face" if len(found.faces) == 1 else f"{len(found.faces)} faces"
-                run.emit(FrameDone(found.frame, seconds={"align": found.seconds}, message=faces))
+                message = "1 face" if len(found.faces) == 1 else f"{len(found.faces)} faces"
+                run.emit(FrameDone(found.frame, seconds={"align": found.seconds}, message=message))
             else:
                 empty.append(found.frame)
 
-        shot = align_shot(sequence, wanted, colour, colorspace, settings, on_frame=on_frame)
+        if faces is None:
+            shot = align_shot(sequence, wanted, colour, colorspace, settings, on_frame=on_frame)
+        else:
+            shot = given_faces(faces, sequence, wanted)
+            empty += [frame for frame in wanted if not shot.frames[frame]]
+        if corrections is not None:
+            shot = correct_shot(shot, corrections)
         # The shot solve may have filled a gap that the detector left.
         for frame in empty:
             if shot.frames.get(frame):
@@ -110,3 +141,10 @@ def align(
                 run.emit(FrameFailed(frame, "no_face", "no face was found"))
         write_shot_faces(out, shot)
         run.output("shot faces", out)
+        if csv_path is not None:
+            write_landmarks_csv(csv_path, shot)
+            run.output("landmarks", csv_path)
+        if overlay is not None:
+            for _ in write_overlays(sequence, wanted, shot, overlay, colour, colorspace):
+                pass
+            run.output("overlay", overlay)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,11 @@ import bodydouble
 from bodydouble.chips import box_from_unit, face_picture
 from bodydouble.cuts import shot_changes, small_picture
 from bodydouble.faces import FaceFinder
-from bodydouble.geometry import apply, unit_from_landmarks
+from bodydouble.geometry import apply, plate_from_square, unit_from_landmarks
+from bodydouble.landmarkcsv import read_landmarks_csv
 from bodydouble.reading import read_frame
 from bodydouble.settings import AlignSettings
-from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.tracks import FACE_SPREAD, FoundFace, link_people, same_place, solve_person, still_faces
 
 if TYPE_CHECKING:
@@ -76,6 +78,19 @@ def align_shot(
     if not settings.stills:
         measured = _follow_back(plate, measured, colour, colorspace, settings)
     return solve_shot(plate.pattern, measured, settings)
+
+
+def given_faces(path: Path, plate: PlateSequence, frames: Sequence[int]) -> ShotFaces:
+    """The shot faces of some frames from a sidecar, or from landmarks in a `.csv`, instead of measuring the plate.
+
+    Raises SidecarError, or PlateError where the size of the plate cannot be read.
+    """
+    if path.suffix.lower() == ".csv":
+        first = read_frame(plate, frames[0])
+        shot = read_landmarks_csv(path, plate.pattern, first.width, first.height, first.pixel_aspect)
+    else:
+        shot = read_shot_faces(path)
+    return replace(shot, frames={frame: shot.frames.get(frame, ()) for frame in frames})
 
 
 def align_frames(
@@ -166,14 +181,13 @@ def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: Alig
 
 
 def _squeezed(face: Face, pixel_aspect: float) -> Face:
-    """A face in square pixels, in those of a plate. Pixel 0 keeps its left edge, at -½."""
-    square_from_plate = np.array([[pixel_aspect, 0, (pixel_aspect - 1) / 2], [0, 1, 0], [0, 0, 1.0]])
-    plate_from_square = np.linalg.inv(square_from_plate)
+    """A face in square pixels, in those of a plate."""
+    squeeze = plate_from_square(pixel_aspect)
     return replace(
         face,
-        box_px=apply(plate_from_square, face.box_px.reshape(2, 2)).ravel(),
-        landmarks_px=apply(plate_from_square, face.landmarks_px),
-        unit_from_plate=face.unit_from_plate @ square_from_plate,
+        box_px=apply(squeeze, face.box_px.reshape(2, 2)).ravel(),
+        landmarks_px=apply(squeeze, face.landmarks_px),
+        unit_from_plate=face.unit_from_plate @ np.linalg.inv(squeeze),
     )
 
 

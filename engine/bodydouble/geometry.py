@@ -114,6 +114,14 @@ def apply(matrix: ArrayLike, points: ArrayLike) -> Points:
     return mapped
 
 
+def plate_from_square(pixel_aspect: float) -> Matrix:
+    """The 3×3 from square pixels to those of a plate whose are `pixel_aspect` times as wide as high.
+
+    Pixel 0 keeps its left edge, at -½.
+    """
+    return np.linalg.inv([[pixel_aspect, 0, (pixel_aspect - 1) / 2], [0, 1, 0], [0, 0, 1.0]])
+
+
 def similarity_scale(matrix: ArrayLike) -> float:
     """Destination lengths per source length of a 3×3 similarity."""
     return float(np.sqrt(abs(np.linalg.det(np.asarray(matrix, np.float64)[:2, :2]))))
