@@ -119,7 +119,7 @@ def plate_from_square(pixel_aspect: float) -> Matrix:
 
     Pixel 0 keeps its left edge, at -½.
     """
-    return np.linalg.inv([[pixel_aspect, 0, (pixel_aspect - 1) / 2], [0, 1, 0], [0, 0, 1.0]])
+    return np.array([[1 / pixel_aspect, 0, 0.5 / pixel_aspect - 0.5], [0, 1, 0], [0, 0, 1.0]])
 
 
 def similarity_scale(matrix: ArrayLike) -> float:

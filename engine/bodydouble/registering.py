@@ -74,8 +74,8 @@ def normalised(picture_u8: NDArray[np.uint8]) -> Picture:
     grey = _binomial(picture_u8.astype(np.float32))
     mean = _box_mean(grey, NORMAL_RADIUS)
     variance = np.maximum(_box_mean(grey * grey, NORMAL_RADIUS) - mean * mean, 0.0)
-    result: Picture = (grey - mean) / np.sqrt(variance + np.float32(NORMAL_FLOOR**2))
-    return result
+    contrast = np.sqrt(variance + np.float32(NORMAL_FLOOR**2))
+    return np.asarray((grey - mean) / contrast, np.float32)
 
 
 class Patches:
@@ -89,9 +89,9 @@ class Patches:
         self._x, self._y = x[inside], y[inside]
         window = np.exp(-(self._x**2 + self._y**2) / (2 * PATCH_SIGMA**2))
         self._window = (window / window.sum()).astype(np.float32)
-        gradient_y, gradient_x = (gradient.astype(np.float32) for gradient in np.gradient(picture))
         self._values = self._centred(picture, points)
-        self._gradient_x, self._gradient_y = self._centred(gradient_x, points), self._centred(gradient_y, points)
+        self._gradient_x = self._centred(np.asarray(np.gradient(picture, axis=1), np.float32), points)
+        self._gradient_y = self._centred(np.asarray(np.gradient(picture, axis=0), np.float32), points)
         self._variance = self._values**2 @ self._window
         self._prior = np.linalg.inv(_prior_covariance(points))
 

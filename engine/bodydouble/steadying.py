@@ -98,12 +98,13 @@ def _motion_terms(motions: Mapping[tuple[int, int], Motion]) -> Sequence[Term]:
     terms = []
     for (first, second), motion in motions.items():
         covariance = covariances[first, second]
-        weight: NDArray[np.float64] = MOTION_WEIGHT * np.linalg.inv(covariance)
+        weight = np.asarray(MOTION_WEIGHT * np.linalg.inv(covariance), np.float64)
         terms.append(Term((first, second), (-1, 1), motion.shift_px, weight))
         third = 2 * second - first
         if (second, third) in motions:
             change = motions[second, third].shift_px - motion.shift_px
-            weight = CHANGE_WEIGHT * np.linalg.inv(covariance + covariances[second, third])
+            both = covariance + covariances[second, third]
+            weight = np.asarray(CHANGE_WEIGHT * np.linalg.inv(both), np.float64)
             terms.append(Term((first, second, third), (1, -2, 1), change, weight))
     return terms
 
