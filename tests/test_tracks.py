@@ -9,9 +9,10 @@ import pytest
 
 from bodydouble.chips import box_from_unit
 from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
+from bodydouble.people import FoundFace
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face
-from bodydouble.tracks import FoundFace, confidence, link_people, outliers, solve_person
+from bodydouble.tracks import outliers, solve_person
 
 FRAMES = range(1001, 1041)
 
@@ -39,39 +40,6 @@ def true_centre(frame: int) -> np.ndarray:
 
 def centres(faces: Mapping[int, Face]) -> np.ndarray:
     return np.array([apply(np.linalg.inv(faces[f].unit_from_plate), [0.5, 0.5]) for f in sorted(faces)])
-
-
-def test_two_people_keep_their_ids_in_whatever_order_they_are_found() -> None:
-    frames = {}
-    for n, frame in enumerate(FRAMES):
-        pair = [face_at(200 + 2 * n, width=120), face_at(800 - 2 * n, width=160)]
-        frames[frame] = pair if n % 2 else pair[::-1]
-    people = link_people(frames)
-    assert [len(person) for person in people] == [40, 40]
-    assert all(face.width_px == pytest.approx(160) for face in people[0].values()), "the larger face comes first"
-    assert all(face.width_px == pytest.approx(120) for face in people[1].values())
-
-
-def test_a_person_is_known_again_after_a_few_frames_behind_something() -> None:
-    faces = moving()
-    assert len(link_people({f: [face] for f, face in faces.items() if not 1010 <= f < 1016})) == 1
-
-
-def test_something_that_never_convinces_the_detector_is_no_person() -> None:
-    faint = {frame: [face_at(300, score=-0.2)] for frame in FRAMES}
-    assert link_people(faint) == []
-    wall = {frame: [face_at(300, score=0.3, spread=0.05)] for frame in FRAMES}
-    assert link_people(wall) == []
-
-
-def test_faint_frames_of_a_convincing_face_stay() -> None:
-    frames = {frame: [face_at(300, score=1.0 if frame == 1001 else -0.3)] for frame in FRAMES}
-    assert [len(person) for person in link_people(frames)] == [40]
-
-
-def test_no_faces_are_no_people() -> None:
-    assert link_people({}) == []
-    assert link_people({1001: [], 1002: []}) == []
 
 
 def test_a_short_gap_is_filled_and_marked() -> None:
@@ -155,9 +123,9 @@ def test_angles_around_half_a_turn_are_not_averaged_through_zero() -> None:
         assert face.unit_from_plate[0, 0] < -0.0049
 
 
-def test_confidence_grows_with_the_score_and_falls_with_the_spread() -> None:
-    assert confidence(2.0, 0.005) == 1.0
-    assert confidence(-1.0, 0.005) == 0.0
-    assert confidence(2.0, 0.05) == 0.0
-    assert 0 < confidence(-0.3, 0.005) < confidence(0.1, 0.005) < 1
-    assert confidence(2.0, 0.025) < confidence(2.0, 0.015)
+def test_nothing_is_smoothed_or_filled_in_across_a_shot_change() -> None:
+    faces = {frame: face_at(300 if frame < 1020 else 700) for frame in FRAMES}
+    solved = solve_person(0, faces, FRAMES, AlignSettings(), cuts=(1020,))
+    np.testing.assert_allclose(centres(solved)[:, 0], [300 if f < 1020 else 700 for f in FRAMES], atol=1e-3)
+    holes = {frame: face for frame, face in faces.items() if frame not in (1019, 1020)}
+    assert set(FRAMES) - set(solve_person(0, holes, FRAMES, AlignSettings(), cuts=(1020,))) == {1019, 1020}

@@ -21,10 +21,11 @@ from bodydouble.cuts import shot_changes, small_picture
 from bodydouble.faces import FaceFinder
 from bodydouble.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.landmarkcsv import read_landmarks_csv
+from bodydouble.people import FACE_SPREAD, MEMORY, FoundFace, crowded, link_people, same_place
 from bodydouble.reading import read_frame
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces
-from bodydouble.tracks import FACE_SPREAD, FoundFace, link_people, same_place, solve_person, still_faces
+from bodydouble.tracks import solve_person, still_faces
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 WORKING_SPACE = "ACEScg"
 NEAR_FRAMES = 2
 """A face is followed from a frame at most this far away."""
+IDENTITY_FRAMES = 12
+"""Frames after which every face is asked for its identity again."""
 FOLLOW_SCORE = -0.7
 """Detector score, on an upright chip, above which a followed face is one."""
 
@@ -101,13 +104,21 @@ def align_frames(
     """
     finder = FaceFinder()
     before: FrameDetections | None = None
-    for frame in frames:
+    lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
+    for count, frame in enumerate(frames):
         started = time.perf_counter()
+        due = count % IDENTITY_FRAMES == 0
         picture = read_frame(plate, frame)
         image = detection_image(picture, colour, colorspace)
         faces = list(measure_faces(finder, image, settings))
         if before is not None and not settings.stills and abs(frame - before.frame) <= NEAR_FRAMES:
             faces += follow_faces(finder, image, _missing(before.faces, faces), settings)
+        if not settings.stills:
+            lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
+            past = before.faces if before is not None else ()
+            hidden = list(lost.values())
+            faces = [_identified(finder, image, face, [*faces, *hidden], () if due else past) for face in faces]
+            lost |= {(frame, number): face for number, face in enumerate(_missing(past, faces))}
         small = small_picture(image)
         seconds = time.perf_counter() - started
         before = FrameDetections(
@@ -225,6 +236,20 @@ def _unsqueezed(image_u8: NDArray[np.uint8], pixel_aspect: float) -> NDArray[np.
     share = (x - left)[:, None].astype(np.float32)
     right = np.minimum(left + 1, width - 1)
     return np.rint(image_u8[:, left] * (1 - share) + image_u8[:, right] * share).astype(np.uint8)
+
+
+def _identified(
+    finder: FaceFinder,
+    image_u8: NDArray[np.uint8],
+    face: FoundFace,
+    faces: Sequence[FoundFace],
+    before: Sequence[FoundFace],
+) -> FoundFace:
+    """The face with its embedding, where its place does not tell who it is: it is new, or another is near."""
+    known = [other for other in before if same_place(other, face)]
+    if face.spread > FACE_SPREAD or (len(known) == 1 and not crowded(face, faces) and not crowded(known[0], before)):
+        return face
+    return replace(face, embedding=finder.embedding(image_u8, face.landmarks_px))
 
 
 def _missing(wanted: Iterable[FoundFace], present: Sequence[FoundFace]) -> list[FoundFace]:

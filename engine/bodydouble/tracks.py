@@ -1,13 +1,13 @@
-"""The shot solve: from faces found frame by frame to people over time with a steady alignment.
+"""The shot solve: from one person's faces found frame by frame (`people`) to a steady alignment over time.
 
-`link_people` says who is who, `solve_person` bridges gaps, drops outliers and steadies the landmarks by what was found
-and by how the pixels moved (`registering`, `steadying`).
+`solve_person` bridges gaps, drops outliers and steadies the landmarks by what was found and by how the pixels moved
+(`registering`, `steadying`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from bodydouble.geometry import (
     crop_from_unit,
     similarity_matrix,
     similarity_parts,
-    similarity_scale,
     unit_from_landmarks,
 )
+from bodydouble.people import FACE_RADIUS, FoundFace, confidence, cut_between
 from bodydouble.registering import Motion, measure_motions
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face
@@ -31,80 +31,6 @@ SMOOTHING = 0.1
 """Whittaker penalty on third differences of the crop at `smoothing=1`; higher rounds off fast turns."""
 GUESS_SMOOTHING = 1.0
 """The same of the landmarks within the crop, for where the registration starts; the pixels bring back what it takes."""
-MEMORY = 12
-"""Frames after which a person who was not seen is no longer expected back at the same place."""
-FACE_SPREAD = 0.03
-"""Spread of the nine predictions, in box widths, above which a detection is hardly a face."""
-FACE_RADIUS = 0.35
-"""Radius of a face in the unit crop; turns angle and scale into shifts of the face's edge."""
-
-_HALF = np.array([0.5, 0.5])
-
-
-@dataclass(frozen=True, eq=False)
-class FoundFace:
-    """One face as measured in one frame: plate pixels; the detector's score; spread of the nine in box widths.
-
-    `picture`: the face in grey, cut out at `unit_from_plate` (`chips.face_picture`), for registration.
-    """
-
-    box_px: NDArray[np.float64]
-    landmarks_px: NDArray[np.float64]
-    unit_from_plate: NDArray[np.float64]
-    score: float
-    spread: float
-    picture: NDArray[np.uint8] | None = None
-
-    @property
-    def centre_px(self) -> NDArray[np.float64]:
-        """(2,) plate point in the middle of the aligned crop."""
-        return apply(np.linalg.inv(self.unit_from_plate), _HALF)
-
-    @property
-    def width_px(self) -> float:
-        """Width of the face on the plate."""
-        return 2 * FACE_RADIUS / similarity_scale(self.unit_from_plate)
-
-
-def same_place(one: FoundFace, other: FoundFace, slack: float = 0.5) -> bool:
-    """Whether two faces could be one: centres within `slack` widths, and of like size."""
-    ratio = one.width_px / other.width_px
-    return 1 / 1.6 < ratio < 1.6 and _distance(one, other) < slack
-
-
-def link_people(frames: Mapping[int, Sequence[FoundFace]], cuts: Collection[int] = ()) -> list[dict[int, FoundFace]]:
-    """Tracks of people, the most prominent first: each maps frame numbers to that person's face.
-
-    In each frame the nearest pairs of a known person and a face are joined first, where the person could have moved
-    there. Tracks without one convincing face (score 0, the detector's usual threshold, and predictions that agree) are
-    not people and are left out.
-    """
-    tracks: list[dict[int, FoundFace]] = []
-    for frame in sorted(frames):
-        faces = list(frames[frame])
-        known = [
-            (track, track[max(track)])
-            for track in tracks
-            if frame - max(track) <= MEMORY and not _cut_between(max(track), frame, cuts)
-        ]
-        pairs = sorted(
-            (
-                (_distance(last, face), index, number)
-                for index, (track, last) in enumerate(known)
-                for number, face in enumerate(faces)
-                if same_place(last, face, slack=0.5 + 0.1 * min(frame - max(track), 5))
-            ),
-        )
-        taken: set[int] = set()
-        for _, index, number in pairs:
-            if number not in taken and frame not in known[index][0]:
-                known[index][0][frame] = faces[number]
-                taken.add(number)
-        tracks += [{frame: face} for number, face in enumerate(faces) if number not in taken]
-    people = [
-        track for track in tracks if any(face.score >= 0 and face.spread < FACE_SPREAD for face in track.values())
-    ]
-    return sorted(people, key=_prominence, reverse=True)
 
 
 def solve_person(
@@ -134,16 +60,6 @@ def still_faces(faces: Sequence[FoundFace]) -> tuple[Face, ...]:
         Face(face.box_px, face.landmarks_px, face.score, sure, person, False, face.unit_from_plate)
         for person, (sure, face) in enumerate(trust)
     )
-
-
-def confidence(score: float, spread: float) -> float:
-    """How far measured landmarks can be trusted, 0..1.
-
-    The product of two ramps: the detector's `score` from -0.8 (0) to 0.4 (1), and the `spread` of the nine predictions
-    from 0.03 (0) to 0.01 (1) box widths. On rendered faces 45 % of those below 0.25 are off by over a tenth of the
-    eyes' distance, none above 0.4 (docs/alignment.md).
-    """
-    return float(np.clip((score + 0.8) / 1.2, 0, 1) * np.clip((0.03 - spread) / 0.02, 0, 1))
 
 
 def outliers(faces: Mapping[int, FoundFace]) -> list[int]:
@@ -254,15 +170,11 @@ def _runs(frames: Sequence[int], bridge: int, cuts: Collection[int]) -> list[lis
     """Sorted frames cut where more than `bridge` are missing in between, and where the shot changes."""
     runs: list[list[int]] = []
     for frame in frames:
-        if runs and frame - runs[-1][-1] <= bridge + 1 and not _cut_between(runs[-1][-1], frame, cuts):
+        if runs and frame - runs[-1][-1] <= bridge + 1 and not cut_between(runs[-1][-1], frame, cuts):
             runs[-1].append(frame)
         else:
             runs.append([frame])
     return runs
-
-
-def _cut_between(one: int, later: int, cuts: Collection[int]) -> bool:
-    return any(one < cut <= later for cut in cuts)
 
 
 def _parts(face: FoundFace) -> NDArray[np.float64]:
@@ -276,12 +188,3 @@ def _jump(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     difference = one - other
     turn = np.arctan2(np.sin(difference[1]), np.cos(difference[1]))
     return float(np.hypot(np.hypot(*(difference[2:] * np.exp(other[0]))), FACE_RADIUS * np.hypot(difference[0], turn)))
-
-
-def _distance(one: FoundFace, other: FoundFace) -> float:
-    """Distance of two faces' centres in face widths."""
-    return float(np.hypot(*(one.centre_px - other.centre_px)) * 2 / (one.width_px + other.width_px))
-
-
-def _prominence(track: Mapping[int, FoundFace]) -> float:
-    return sum(face.width_px * (0.1 + confidence(face.score, face.spread)) for face in track.values())
