@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bodydouble.inspecting import inspect
     from bodydouble.modelspace import ModelSpace
     from bodydouble.plate import Plate
+    from bodydouble.reading import find_plate, read_frame
     from bodydouble.reviewing import review
     from bodydouble.rights import RightsRecord, read_rights
     from bodydouble.sequences import PlateSequence
@@ -71,11 +72,13 @@ _MODULE_OF = {
     "extract": "facesets",
     "face_matte": "swapstages",
     "face_region": "swapstages",
+    "find_plate": "reading",
     "inspect": "inspecting",
     "load_comb": "checkpoint",
     "load_swap_model": "swapping",
     "model_space_to_plate": "swapstages",
     "plate_to_model_space": "swapstages",
+    "read_frame": "reading",
     "read_plate": "images",
     "read_rights": "rights",
     "read_shot_faces": "shotfaces",
@@ -119,11 +122,13 @@ __all__ = [
     "extract",
     "face_matte",
     "face_region",
+    "find_plate",
     "inspect",
     "load_comb",
     "load_swap_model",
     "model_space_to_plate",
     "plate_to_model_space",
+    "read_frame",
     "read_plate",
     "read_rights",
     "read_shot_faces",

@@ -344,9 +344,7 @@ class _Job:
             return f"{who} in the shot faces; check the alignment of frame {frame}, or allow it with --on-no-face plate"
         return f"confidence {face.confidence:.2f} is below {self.settings.min_confidence}"
 
-    def _provenance(
-        self, frame: int, face: Face | None, digest: str, plate: Plate
-    ) -> dict[str, str | int | float]:
+    def _provenance(self, frame: int, face: Face | None, digest: str, plate: Plate) -> dict[str, str | int | float]:
         card = self.model.card
         persona = card.persona(self.model.persona)
         record = persona.rights or {}
