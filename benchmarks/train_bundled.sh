@@ -18,4 +18,4 @@ for persona in A B C; do
 done
 
 bodydouble train "$work/facesets/A" "$work/facesets/B" "$work/facesets/C" -o "$work/rendered.comb" \
-    --resolution 256 --width 0.25 --batch 4 --learning-rate 5e-4 --settle-learning-rate 5e-5 --settle 0.12 --l1-weight 0.5 --time-budget "$budget"
+    --resolution 256 --width 0.25 --batch 4 --learning-rate 2e-4 --settle-learning-rate 2e-5 --settle 0.12 --l1-weight 0.5 --time-budget "$budget"
