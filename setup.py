@@ -59,9 +59,9 @@ setup(
         "matplotlib>=3.9,<4",
     ],
     extras_require={
-        "movie": ["av>=14"],
+        "movie": ["av>=18,<19"],
         "test": TEST,
-        "dev": [*TEST, "av>=14"],
+        "dev": [*TEST, "av>=18,<19"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )

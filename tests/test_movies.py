@@ -131,3 +131,15 @@ def test_without_pyav_the_error_says_what_to_install(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(PlateError, match=r"a\.mov.*pip install 'bodydouble\[movie\]'"):
         read_movie(path)
+
+
+def test_a_frame_read_many_times_is_the_same_to_the_bit(tmp_path: Path) -> None:
+    path = tmp_path / "odd.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("prores_ks", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 72, 60, "yuv422p10le"
+        frame = av.VideoFrame.from_ndarray(np.full((60, 72, 3), 25000, np.uint16), format="rgb48le")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    first, *others = [read_movie_frame(path, 1) for _ in range(16)]
+    assert all(np.array_equal(first, other) for other in others)

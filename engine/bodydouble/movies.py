@@ -29,6 +29,8 @@ SPACES = {
     (8, 1): "lin_rec709_scene", (13, 12): "srgb_p3d65_scene", (8, 12): "lin_p3d65_scene", (8, 9): "lin_rec2020_scene",
 }  # fmt: skip
 ASSUMED_SPACE = "g24_rec709_scene"
+ONE_THREAD = 1
+"""The libraries' converter gives other pixels now and then, where its threads meet, when it has several."""
 MISSING = "movies need PyAV. Install it with: pip install 'bodydouble[movie]', or convert the movie to EXR frames"
 
 
@@ -128,10 +130,11 @@ def _rgb(frame: Any) -> NDArray[np.float32]:
     alpha = True in names
     matrix = int(frame.colorspace)
     if frame.format.is_rgb or matrix == RGB_MATRIX:
-        whole = frame.to_ndarray(format="rgba64le" if alpha else "rgb48le")
+        whole = frame.reformat(format="rgba64le" if alpha else "rgb48le", threads=ONE_THREAD).to_ndarray()
         return (whole / np.float32(65535)).astype(np.float32)
     # Only the chroma is enlarged here; matrix and range stay the stream's.
-    planes = frame.reformat(format="yuva444p16le" if alpha else "yuv444p16le", dst_colorspace=frame.colorspace)
+    layout = "yuva444p16le" if alpha else "yuv444p16le"
+    planes = frame.reformat(format=layout, dst_colorspace=frame.colorspace, threads=ONE_THREAD)
     luma, blue, red, *rest = (_plane(plane, frame.width, frame.height) for plane in planes.planes)
     if int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj"):
         y, cb, cr = luma / 65535, blue / 65535 - np.float32(0.5), red / 65535 - np.float32(0.5)
