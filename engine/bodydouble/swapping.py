@@ -263,7 +263,7 @@ class _Job:
         face = self._face(frame)
         try:
             if not source.exists():
-                return _settled(frame, "missing", f"{source} does not exist")
+                return _settled(frame, "missing", f"{source} does not exist; render it, or leave it out with --frames")
             digest = self._hash(frame, source, face)
             if target.exists() and not self.overwrite:
                 found = _found(frame, target, digest)
