@@ -131,6 +131,8 @@ def align(
         else:
             shot = given_faces(faces, sequence, wanted)
             empty += [frame for frame in wanted if not shot.frames[frame]]
+        # The solve drops what was found in passing and is nobody's face; a frame that looked done then has none.
+        dropped = [frame for frame in wanted if frame not in empty and not shot.frames.get(frame)]
         if corrections is not None:
             shot = correct_shot(shot, corrections)
         # The shot solve may have filled a gap that the detector left.
@@ -139,6 +141,8 @@ def align(
                 run.emit(FrameDone(frame, message="filled in from its neighbours"))
             else:
                 run.emit(FrameFailed(frame, "no_face", "no face was found"))
+        for frame in dropped:
+            run.emit(FrameFailed(frame, "no_face", "what was found is no convincing face"))
         write_shot_faces(out, shot)
         run.output("shot faces", out)
         if csv_path is not None:

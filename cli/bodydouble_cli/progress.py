@@ -39,19 +39,25 @@ class Run:
 
     def __init__(self, display: Display) -> None:
         self._display = display
-        self.done = 0
+        self._frames_done: set[int] = set()
         self.skipped = 0
         self.failures: list[events.FrameFailed] = []
         self.outputs: dict[str, str] = {}
 
+    @property
+    def done(self) -> int:
+        """How many frames are done; one that fails after all no longer counts."""
+        return len(self._frames_done)
+
     def emit(self, event: events.Event) -> None:
         """Counts and shows one event."""
         if isinstance(event, events.FrameDone):
-            self.done += 1
+            self._frames_done.add(event.frame)
         elif isinstance(event, events.FrameSkipped):
             self.skipped += 1
         elif isinstance(event, events.FrameFailed):
             self.failures.append(event)
+            self._frames_done.discard(event.frame)
         self._display.show(event)
 
     def notice(self, message: str) -> None:
