@@ -17,30 +17,20 @@ from bodydouble.checkpoint import CombCard, PersonaCard, load_comb, save_comb
 from bodydouble.colour import Colour
 from bodydouble.comb import Comb, CombDims
 from bodydouble.errors import ModelError, NoFaceError, RightsError, UnknownPersonaError, UsageError
-from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
+from bodydouble.geometry import EYE_LINE, INTEROCULAR
 from bodydouble.images import read_headers, read_plate, write_image
 from bodydouble.modelspace import ModelSpace
 from bodydouble.plate import Plate
 from bodydouble.rights import RightsRecord, rights_to_document
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.shotfaces import ShotFaces
 from bodydouble.swaplayers import LAYERS
 from bodydouble.swapping import FrameResult, SwapModel, load_swap_model, swap_frame, swap_sequence
 from bodydouble.swapstages import blend_size, face_region, plate_to_model_space, warp_to_crop
+from tiny import face_at
 
 WIDTH, HEIGHT, FRAMES = 96, 80, (1001, 1002, 1003, 1004)
-
-
-def face_at(x: float, y: float, side: float, angle: float = 0.0, confidence: float = 1.0) -> Face:
-    """A canonical face whose crop is `side` pixels wide and centred at (x, y)."""
-    cosine, sine = side * np.cos(angle), side * np.sin(angle)
-    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
-    centred = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
-    plate_from_unit = np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]]) @ turn @ centred
-    points = apply(plate_from_unit, CANONICAL_LANDMARKS)
-    box = np.array([*points.min(axis=0), *points.max(axis=0)])
-    return Face(box, points, 1.0, confidence, unit_from_plate=np.linalg.inv(plate_from_unit))
 
 
 def picture(seed: int) -> NDArray[np.float32]:

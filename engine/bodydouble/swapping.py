@@ -234,10 +234,9 @@ def swap_sequence(
 class _Arrived:
     """A frame as the reader hands it on: a plate to compute, or a result that needs no computing."""
 
-    plate: Plate | None
-    job_hash: str
-    seconds: float
-    result: FrameResult | None = None
+    outcome: Plate | FrameResult
+    job_hash: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,34 +262,35 @@ class _Job:
         face = self._face(frame)
         try:
             if not source.exists():
-                return _settled(frame, "missing", f"{source} does not exist; render it, or leave it out with --frames")
+                return _Arrived(
+                    _settled(frame, "missing", f"{source} does not exist; render it, or leave it out with --frames")
+                )
             digest = self._hash(frame, source, face)
             if target.exists() and not self.overwrite:
                 found = _found(frame, target, digest)
                 patch_is_there = self.patches is None or self.patches.exists(frame)
-                if patch_is_there or (found.result is not None and found.result.status == "failed"):
-                    return found
+                if patch_is_there or found.status == "failed":
+                    return _Arrived(found)
             plate = read_frame(self.plate, frame)
         except (BodydoubleError, OSError) as error:
-            return _settled(frame, "failed", str(error))
+            return _Arrived(_settled(frame, "failed", str(error)))
         if face is None and self.settings.on_no_face == "fail":
-            return _settled(frame, "no_face", f"{source.name}: {self._why_no_face(frame)}")
+            return _Arrived(_settled(frame, "no_face", f"{source.name}: {self._why_no_face(frame)}"))
         return _Arrived(plate, digest, time.perf_counter() - start)
 
     def finish(self, frame: int, arrived: _Arrived, writers: ThreadPoolExecutor) -> Future[FrameResult]:
         """Compute the frame and hand it to a writer."""
-        if arrived.plate is None:
-            return _ready(arrived.result)
+        plate = arrived.outcome
+        if isinstance(plate, FrameResult):
+            return _ready(plate)
         face = self._face(frame)
         seconds = {"read": arrived.seconds}
         try:
             if face is None:
-                swapped = SwappedFrame(
-                    arrived.plate, np.zeros((arrived.plate.height, arrived.plate.width), np.float32), {}
-                )
+                swapped = SwappedFrame(plate, np.zeros((plate.height, plate.width), np.float32), {})
                 message = f"no face: a copy of the plate ({self._why_no_face(frame)})"
             else:
-                swapped = swap_frame(arrived.plate, face, self.model, self.colour, self.colorspace, self.settings)
+                swapped = swap_frame(plate, face, self.model, self.colour, self.colorspace, self.settings)
                 message = ""
         except NoFaceError as error:
             return _ready(FrameResult(frame, "no_face", None, f"frame {frame}: {error}", None, seconds))
@@ -387,7 +387,7 @@ class _Job:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _found(frame: int, target: Path, digest: str) -> _Arrived:
+def _found(frame: int, target: Path, digest: str) -> FrameResult:
     """An output that is there already: skipped when this very job made it, else an error."""
     jobs: list[Any] = []
     with suppress(BodydoubleError):
@@ -401,14 +401,13 @@ def _found(frame: int, target: Path, digest: str) -> _Arrived:
 
 def _settled(
     frame: int, status: Literal["skipped", "no_face", "missing", "failed"], message: str, path: Path | None = None
-) -> _Arrived:
-    return _Arrived(None, "", 0.0, FrameResult(frame, status, path, message, None, {}))
+) -> FrameResult:
+    return FrameResult(frame, status, path, message, None, {})
 
 
-def _ready(result: FrameResult | None) -> Future[FrameResult]:
+def _ready(result: FrameResult) -> Future[FrameResult]:
     future: Future[FrameResult] = Future()
-    if result is not None:
-        future.set_result(result)
+    future.set_result(result)
     return future
 
 
