@@ -32,7 +32,8 @@ from bodydouble.modelspace import ModelSpace
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face, ShotFaces
-from bodydouble.swapping import load_swap_model, swap_frame, swap_sequence
+from bodydouble.swapframe import load_swap_model, swap_frame
+from bodydouble.swapping import swap_sequence
 
 LAYERS = ("diffuse", "specular", "sss", "normal", "position")
 AOVS = tuple(f"{layer}.{channel}" for layer in LAYERS for channel in "RGB")

@@ -17,8 +17,9 @@ from bodydouble.plate import Plate
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import ShotFaces
+from bodydouble.swapframe import SwapModel, load_swap_model, swap_frame
 from bodydouble.swaplayers import CONFIDENCE, FACE, LAYERS, MATTE, ST
-from bodydouble.swapping import SwapModel, load_swap_model, swap_frame, swap_sequence
+from bodydouble.swapping import swap_sequence
 from bodydouble.warp import warp
 from tiny import face_at, tiny_comb
 

@@ -18,8 +18,8 @@ from bodydouble.images import read_plate, write_image
 from bodydouble.plate import Plate
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face
-from bodydouble.swapping import SwapModel, swap_frame
-from bodydouble.swapping import load_swap_model as load
+from bodydouble.swapframe import SwapModel, swap_frame
+from bodydouble.swapframe import load_swap_model as load
 from tiny import face_at, tiny_comb
 
 SHOT = sorted((Path(bodydouble.__file__).parent / "bundled" / "sh010").glob("*.exr"))

@@ -27,8 +27,8 @@ from bodydouble_cli.options import (
 from bodydouble_cli.progress import open_run
 
 if TYPE_CHECKING:
+    from bodydouble.framejob import FrameResult
     from bodydouble.frames import FrameRange
-    from bodydouble.swapping import FrameResult
 
 DEFAULT = SwapSettings()
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bodydouble.comb import Comb, CombDims
     from bodydouble.errors import BodydoubleError
     from bodydouble.facesets import Faceset, extract
+    from bodydouble.framejob import FrameResult
     from bodydouble.frames import FrameRange
     from bodydouble.images import read_plate, write_plate
     from bodydouble.inspecting import inspect
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from bodydouble.sequences import PlateSequence
     from bodydouble.settings import AlignSettings, ExtractSettings, SwapSettings, TrainSettings
     from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
-    from bodydouble.swapping import FrameResult, SwapModel, load_swap_model, swap_frame, swap_sequence
+    from bodydouble.swapframe import SwapModel, load_swap_model, swap_frame
+    from bodydouble.swapping import swap_sequence
     from bodydouble.swapstages import (
         blend_crop,
         composite,
@@ -53,13 +55,13 @@ _MODULE_OF = {
     "Face": "shotfaces",
     "Faceset": "facesets",
     "FrameRange": "frames",
-    "FrameResult": "swapping",
+    "FrameResult": "framejob",
     "ModelSpace": "modelspace",
     "Plate": "plate",
     "PlateSequence": "sequences",
     "RightsRecord": "rights",
     "ShotFaces": "shotfaces",
-    "SwapModel": "swapping",
+    "SwapModel": "swapframe",
     "SwapSettings": "settings",
     "TrainProgress": "training",
     "TrainSettings": "settings",
@@ -75,7 +77,7 @@ _MODULE_OF = {
     "find_plate": "reading",
     "inspect": "inspecting",
     "load_comb": "checkpoint",
-    "load_swap_model": "swapping",
+    "load_swap_model": "swapframe",
     "model_space_to_plate": "swapstages",
     "plate_to_model_space": "swapstages",
     "read_frame": "reading",
@@ -84,7 +86,7 @@ _MODULE_OF = {
     "read_shot_faces": "shotfaces",
     "review": "reviewing",
     "save_comb": "checkpoint",
-    "swap_frame": "swapping",
+    "swap_frame": "swapframe",
     "swap_sequence": "swapping",
     "train": "training",
     "warp_to_crop": "swapstages",
