@@ -139,9 +139,7 @@ def test_a_patch_goes_back_to_the_plate_by_its_own_matrix(
     plate, faces = shot
     out, patches = (PlateSequence.output(tmp_path / name, like=plate) for name in ("out", "patches"))
     list(
-        swap_sequence(
-            plate, out, folder, "anna", faces, (1,), colour, None, WITH_LAYERS, device="cpu", patches=patches
-        )
+        swap_sequence(plate, out, folder, "anna", faces, (1,), colour, None, WITH_LAYERS, device="cpu", patches=patches)
     )
     patch = read_plate(patches.path(1))
     plate_from_crop = np.array(json.loads(patch.attributes["bodydouble/plate_from_crop"]))
