@@ -44,6 +44,7 @@ SURFACE = {
         "--plate", "--out", "--faces", "--frames", "--view", "--look", "--part", "--plate-view", "--ocio",
         "--colorspace", "--json",
     },
+    "serve": set(),
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ ONE_OF_EACH = (
     events.FrameFailed(1002, "no_face", "no face was found"),
     events.FrameSkipped(1003, "out.1003.exr", "exists"),
     events.Notice("persona 'anna' carries no rights record"),
+    events.Facts({"kind": "plate", "frames": [1, 2]}),
     events.Progress("train", 3, 10, 7.5, {"loss": 0.25}, "level 3"),
     events.RunDone(4, 1, 1, 1, 2.5, {"frames": "out.####.exr"}, "1 of 3 frames failed"),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from bodydouble.errors import InputError
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import ocio_option
+from bodydouble_cli.progress import show_facts
 
 
 @click.command(short_help="What is installed, which device, what is missing.", epilog=EXIT_CODES)
@@ -27,6 +27,6 @@ def doctor(ocio: Path | None, as_json: bool) -> None:
     from bodydouble.doctor import examine, report_document, report_text
 
     report = examine(str(ocio) if ocio else None)
-    click.echo(json.dumps(report_document(report), indent=2) if as_json else report_text(report))
+    show_facts(report_document(report), report_text(report), as_json)
     if not report.ready:
         raise InputError("Not ready: " + ", ".join(check.name for check in report.checks if check.status == "missing"))

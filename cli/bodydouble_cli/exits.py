@@ -28,6 +28,15 @@ class Terminated(BaseException):
     """SIGTERM arrived: unwind like Ctrl-C, so that no half-written file stays behind."""
 
 
+class Cancelled(BaseException):
+    """A worker was told to end the job it is doing."""
+
+
+def is_stop(problem: BaseException) -> bool:
+    """Whether the whole process was asked to end."""
+    return isinstance(problem, Terminated | KeyboardInterrupt | SystemExit | click.Abort)
+
+
 def exit_code_of(problem: BaseException) -> int:
     """The exit code for an exception that ended a run."""
     if isinstance(problem, BodydoubleError):
@@ -36,7 +45,7 @@ def exit_code_of(problem: BaseException) -> int:
         return problem.exit_code
     if isinstance(problem, Terminated):
         return TERMINATED
-    if isinstance(problem, KeyboardInterrupt | click.Abort):
+    if isinstance(problem, KeyboardInterrupt | click.Abort | Cancelled):
         return INTERRUPTED
     return OUT_OF_MEMORY if is_out_of_memory(problem) else BUG
 
@@ -51,6 +60,8 @@ def message_of(problem: BaseException) -> str | None:
         return "Terminated."
     if isinstance(problem, KeyboardInterrupt | click.Abort):
         return "Interrupted."
+    if isinstance(problem, Cancelled):
+        return "Cancelled."
     if is_out_of_memory(problem):
         return f"Out of memory: {str(problem).splitlines()[0] if str(problem) else 'no details'}"
     return None

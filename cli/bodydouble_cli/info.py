@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import ocio_option, open_colour, part_option, view_option
+from bodydouble_cli.progress import show_facts
 
 
 @click.command(short_help="What a plate, sidecar, faceset, model or finished frame is.", epilog=EXIT_CODES)
@@ -33,7 +33,7 @@ def info(path: str, part: str | None, view: str | None, ocio: Path | None, as_js
     from bodydouble.inspecting import inspect
 
     facts = inspect(path, open_colour(ocio), part, view).as_dict()
-    click.echo(json.dumps(facts, indent=2, default=str) if as_json else facts_text(facts))
+    show_facts(facts, facts_text(facts), as_json)
 
 
 def facts_text(facts: Mapping[str, Any], indent: str = "") -> str:

@@ -18,6 +18,7 @@ from bodydouble_cli.exits import EXIT_CODES, Terminated, exit_code_of, message_o
 from bodydouble_cli.extract import extract
 from bodydouble_cli.info import info
 from bodydouble_cli.review import review
+from bodydouble_cli.serve import serve
 from bodydouble_cli.swap import swap
 from bodydouble_cli.train import train
 
@@ -57,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, swap, review):
+for command in (demo, doctor, info, align, extract, train, swap, review, serve):
     cli.add_command(command)
 
 

@@ -5,14 +5,15 @@ Progress goes to standard error, results to standard output; with `--json` stand
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
@@ -32,6 +33,13 @@ class Display(Protocol):
 
     def show(self, event: events.Event) -> None:
         """Shows `event` at once."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a worker hands to the command it runs, as click's context object: where its events go."""
+
+    display: Display
 
 
 class Run:
@@ -219,6 +227,16 @@ def plain_text(event: events.Event) -> str:
     return ""
 
 
+def show_facts(facts: Mapping[str, Any], text: str, as_json: bool) -> None:
+    """The answer of a command that only looks: for people, as one JSON document, or as an event of a worker."""
+    served = _served()
+    document = json.dumps(facts, indent=2, default=str)
+    if served is not None:
+        served.display.show(events.Facts(json.loads(document)))
+    else:
+        click.echo(document if as_json else text)
+
+
 def show_outputs(event: events.RunDone) -> None:
     """The named results of a run on standard output."""
     width = max((len(name) for name in event.outputs), default=0)
@@ -226,7 +244,14 @@ def show_outputs(event: events.RunDone) -> None:
         click.echo(f"{name:<{width}}  {path}")
 
 
+def _served() -> Served | None:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.find_object(Served)
+
+
 def _display(as_json: bool, stack: ExitStack) -> Display:
+    if (served := _served()) is not None:
+        return served.display
     if as_json:
         return JsonLines()
     console = Console(stderr=True)

@@ -12,7 +12,7 @@ import math
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bodydouble.errors import InputError
 
@@ -71,6 +71,14 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """The document that `info` and `doctor` write, where a worker was asked for it."""
+
+    kind: ClassVar[str] = "facts"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a stage is. `total` 0 where the end is unknown; `values` are numbers worth plotting (loss, level)."""
 
@@ -97,14 +105,19 @@ class RunDone:
     message: str = ""
 
 
-Event = RunStarted | FrameDone | FrameFailed | FrameSkipped | Notice | Progress | RunDone
+Event = RunStarted | FrameDone | FrameFailed | FrameSkipped | Notice | Facts | Progress | RunDone
 
 _KINDS: Mapping[str, type] = {cls.kind: cls for cls in typing.get_args(Event)}
 
 
-def event_to_line(event: Event) -> str:
-    """`event` as one line of JSON without the newline. NaN and Inf become null: JSON has neither."""
-    document = {"schema": SCHEMA, "version": VERSION, "event": event.kind, **asdict(event)}
+def event_to_line(event: Event, job: str | None = None) -> str:
+    """`event` as one line of JSON without the newline. NaN and Inf become null: JSON has neither.
+
+    job: the job it belongs to, where a worker answers several.
+    """
+    document: dict[str, object] = {"schema": SCHEMA, "version": VERSION, "event": event.kind, **asdict(event)}
+    if job is not None:
+        document["job"] = job
     return json.dumps(_finite(document), ensure_ascii=False, allow_nan=False)
 
 

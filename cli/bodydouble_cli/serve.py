@@ -1,0 +1,168 @@
+"""`bodydouble serve`: a warm worker for a program, job documents in, event lines out."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from bodydouble import events
+from bodydouble.errors import UsageError, near_names
+from bodydouble.jobs import Job, job_from_line, job_id_of
+from bodydouble_cli.exits import EXIT_CODES, Cancelled, exit_code_of, is_stop, message_of
+from bodydouble_cli.progress import Served
+
+READ_BYTES = 65536
+
+
+@click.command(short_help="A warm worker: job documents on stdin, events on stdout.", epilog=EXIT_CODES)
+@click.pass_context
+def serve(context: click.Context) -> None:
+    """Do jobs one after the other, keeping models loaded between them.
+
+    Each line on standard input is a job document: one JSON object that names a command (swap, align, review, info,
+    doctor) and its options. Standard output gets the event lines of every job, with the job's id in them; each job ends
+    with its run_done. A job that fails does not end the worker: the end of the input does, or the job quit.
+
+    \b
+    Example:
+      echo '{"schema": "bodydouble.job", "version": 1, "id": "1", "command": "doctor"}' | bodydouble serve
+    """
+    root = context.find_root().command
+    assert isinstance(root, click.Group)
+    inbox = Inbox()
+    threading.Thread(target=inbox.listen, args=(lines_of(0),), daemon=True).start()
+    serve_jobs(root, inbox, lambda line: print(line, flush=True))
+
+
+class Inbox:
+    """Jobs that wait, in their order, and those of them that were cancelled; filled by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[str, Job | events.RunDone | None]] = queue.SimpleQueue()
+        self._open: set[str] = set()
+        self._cancelled: set[str] = set()
+
+    def listen(self, lines: Iterator[str]) -> None:
+        """Takes in lines until they end."""
+        for line in lines:
+            if line.strip():
+                self._take(line)
+        self._waiting.put(("", None))
+
+    def _take(self, line: str) -> None:
+        try:
+            job = job_from_line(line)
+        except UsageError as problem:
+            self._waiting.put((job_id_of(line), events.RunDone(problem.exit_code, message=str(problem))))
+            return
+        if job.command == "cancel":
+            self._cancelled |= {str(job.arguments.get("job"))} & self._open
+        else:
+            self._open.add(job.id)
+        self._waiting.put((job.id, job))
+
+    def next(self) -> tuple[str, Job | events.RunDone | None]:
+        """The next job and its id; for a line that is none the answer to it; None at the end. Waits for it."""
+        return self._waiting.get()
+
+    def is_cancelled(self, job: str) -> bool:
+        """Whether a job is to end."""
+        return job in self._cancelled
+
+    def close(self, job: str) -> None:
+        """The job has ended; another may have the same id."""
+        self._cancelled.discard(job)
+        self._open.discard(job)
+
+
+class JobDisplay:
+    """Events of one job as lines with its id; ends the job where it was cancelled."""
+
+    def __init__(self, job: str, write: Callable[[str], None], is_cancelled: Callable[[str], bool]) -> None:
+        self._job = job
+        self._write = write
+        self._is_cancelled = is_cancelled
+        self.ended = False
+
+    def show(self, event: events.Event) -> None:
+        """Writes the line. Raises `Cancelled` after it, unless it is the last."""
+        self._write(events.event_to_line(event, self._job))
+        self.ended = isinstance(event, events.RunDone)
+        if not self.ended and self._is_cancelled(self._job):
+            raise Cancelled
+
+
+def serve_jobs(root: click.Group, inbox: Inbox, write: Callable[[str], None]) -> None:
+    """Does jobs until there are no more."""
+    while True:
+        id, job = inbox.next()
+        if job is None:
+            return
+        display = JobDisplay(id, write, inbox.is_cancelled)
+        if isinstance(job, events.RunDone):
+            display.show(job)
+        elif job.command in ("cancel", "quit"):
+            display.show(events.RunDone(0))
+            if job.command == "quit":
+                return
+        else:
+            do_job(root, job, display)
+            inbox.close(id)
+
+
+def do_job(root: click.Group, job: Job, display: JobDisplay) -> None:
+    """Runs a job's command to its last event; signals go on to the caller, after it."""
+    code, message = 0, ""
+    try:
+        arguments = [job.command, *command_line(root.commands[job.command], job.arguments)]
+        root.main(args=arguments, prog_name="bodydouble", standalone_mode=False, obj=Served(display))
+    except BaseException as problem:
+        code, message = exit_code_of(problem), message_of(problem) or f"{type(problem).__name__}: {problem}"
+        if message_of(problem) is None:
+            traceback.print_exc()
+        if is_stop(problem):
+            raise
+    finally:
+        # What fails before the run begins, such as a wrong option, has no last event of its own.
+        if not display.ended:
+            display.show(events.RunDone(code, message=message))
+
+
+def command_line(command: click.Command, arguments: Mapping[str, Any]) -> list[str]:
+    """A job's arguments as the words of the command line. Errors: UsageError for one that the command does not have."""
+    parameters = {_key(param): param for param in command.params}
+    words, last = [], []
+    for key, value in arguments.items():
+        param = parameters.get(key)
+        values = value if isinstance(value, list) else [value]
+        if param is None:
+            raise UsageError(f"{command.name} has no argument {key!r}. {near_names(key, parameters)}")
+        if isinstance(param, click.Argument):
+            last += [str(item) for item in values]
+        elif isinstance(param, click.Option) and param.is_flag:
+            words += [param.opts[-1]] if value else []
+        elif value is not None:
+            words += [f"{param.opts[-1]}={item}" for item in values]
+    return [*words, "--", *last]
+
+
+def _key(param: click.Parameter) -> str:
+    return param.opts[-1].removeprefix("--").replace("-", "_")
+
+
+def lines_of(descriptor: int) -> Iterator[str]:
+    """Lines of an open file as they arrive, to its end."""
+    # Not by sys.stdin: a thread that waits in it holds its lock, and the interpreter cannot end then.
+    rest = b""
+    while data := os.read(descriptor, READ_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
