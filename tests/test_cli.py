@@ -38,6 +38,7 @@ SURFACE = {
     "swap": {
         "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
         "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",
+        "--settings",
         "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--json",
     },
     "review": {

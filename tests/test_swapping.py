@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,7 @@ from bodydouble.errors import ModelError, NoFaceError, RightsError, UnknownPerso
 from bodydouble.framejob import FrameResult
 from bodydouble.geometry import EYE_LINE, INTEROCULAR
 from bodydouble.images import read_headers, read_plate, write_image
+from bodydouble.lookfile import ShotLook
 from bodydouble.modelspace import ModelSpace
 from bodydouble.plate import Plate
 from bodydouble.rights import RightsRecord, rights_to_document
@@ -326,3 +328,17 @@ def test_finished_frames_name_what_made_them_in_their_header(
     attributes = read_headers(tmp_path / "plate.1001.exr")[0].attributes
     wanted = {"version", "persona", "persona_sha256", "encoder_sha256", "rights", "settings", "job", "swapped"}
     assert wanted <= {name.removeprefix("bodydouble/") for name in attributes}
+
+
+def test_key_frames_change_the_look_of_their_frames_and_each_frame_says_its_own(
+    plates: PlateSequence, shot: ShotFaces, model_folder: Path, tmp_path: Path, colour: Colour
+) -> None:
+    look = ShotLook(SwapSettings(), {"edge": {1001: 2.0, 1003: 10.0}})
+    run(plates, shot, model_folder, tmp_path / "keyed", colour, settings=look, frames=(1001, 1002))
+    run(plates, shot, model_folder, tmp_path / "plain", colour, settings=SwapSettings(edge=6.0), frames=(1002,))
+    keyed = read_plate(tmp_path / "keyed" / plates.path(1002).name)
+    plain = read_plate(tmp_path / "plain" / plates.path(1002).name)
+    assert all(np.array_equal(bits(keyed)[name], bits(plain)[name]) for name in "RGB")
+    assert json.loads(keyed.attributes["bodydouble/settings"])["edge"] == 6.0
+    first = read_headers(tmp_path / "keyed" / plates.path(1001).name)[0]
+    assert json.loads(first.attributes["bodydouble/settings"])["edge"] == 2.0

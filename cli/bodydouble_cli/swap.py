@@ -10,8 +10,8 @@ import click
 
 from bodydouble.errors import UsageError
 from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
-from bodydouble.settings import SwapSettings
 from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
     chosen_frames,
     colorspace_option,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from bodydouble.framejob import FrameResult
     from bodydouble.frames import FrameRange
 
-DEFAULT = SwapSettings()
-
 
 @click.command(short_help="Replace the face in a plate with a persona.", epilog=EXIT_CODES)
 @plate_argument
@@ -45,40 +43,8 @@ DEFAULT = SwapSettings()
 @click.option("--person", type=int, help="Whose face to replace.  [default: the most prominent person]")
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's]")
-@click.option(
-    "--on-no-face",
-    type=click.Choice(["fail", "plate"]),
-    default=DEFAULT.on_no_face,
-    show_default=True,
-    help="A frame without a face fails, or becomes a copy of the plate.",
-)
-@click.option(
-    "--layers", is_flag=True, help="Add matte, un-blended face, confidence and ST map as channels bodydouble.*."
-)
 @click.option("--patch", metavar="OUT", help="Also write the crop-space swap, with its matrix: a pattern or a folder.")
-@click.option(
-    "--forehead", type=float, default=DEFAULT.forehead, show_default=True, help="Matte's reach: 0 brows, 1 hairline."
-)
-@click.option(
-    "--edge", type=float, default=DEFAULT.edge, show_default=True, help="Ramp inside the outline, in % of the crop."
-)
-@click.option(
-    "--sigma", type=float, default=DEFAULT.sigma, show_default=True, help="Softness of the blend, in pixels per band."
-)
-@click.option(
-    "--plate-levels",
-    type=int,
-    default=DEFAULT.plate_levels,
-    show_default=True,
-    help="Coarsest bands that stay the plate's: more keeps more of its light and tone.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16"]),
-    default=DEFAULT.precision,
-    show_default=True,
-    help="Of the network; bf16 is faster where the device has it.",
-)
+@look_options
 @click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
 @device_option
 @part_option
@@ -104,7 +70,8 @@ def swap(
     ocio: Path | None,
     colorspace: str | None,
     as_json: bool,
-    **look: Any,
+    settings_file: Path | None,
+    **flags: Any,
 ) -> None:
     """Replace a performer's face in a plate with a persona.
 
@@ -125,7 +92,7 @@ def swap(
     from bodydouble.shotfaces import read_shot_faces
     from bodydouble.swapping import swap_sequence
 
-    settings = SwapSettings(**look)
+    look = chosen_look(settings_file, flags)
     sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
@@ -150,7 +117,7 @@ def swap(
             wanted,
             colour,
             colorspace,
-            settings,
+            look,
             device=device,
             overwrite=overwrite,
             person=person,

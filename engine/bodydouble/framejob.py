@@ -22,10 +22,10 @@ from bodydouble import __version__
 from bodydouble.colour import Colour
 from bodydouble.errors import BodydoubleError, NoFaceError
 from bodydouble.images import output_compression, read_headers, write_plate
+from bodydouble.lookfile import ShotLook
 from bodydouble.plate import Plate
 from bodydouble.reading import read_frame
 from bodydouble.sequences import PlateSequence
-from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face, ShotFaces
 from bodydouble.swapframe import SwapModel, SwappedFrame, swap_frame
 from bodydouble.swaplayers import black_crop, with_layers, write_patch
@@ -75,7 +75,7 @@ class FrameJob:
     person: int | None
     colour: Colour
     colorspace: str | None
-    settings: SwapSettings
+    look: ShotLook
     compression: str | None
     overwrite: bool
     patches: PlateSequence | None
@@ -99,7 +99,7 @@ class FrameJob:
             plate = read_frame(self.plate, frame)
         except (BodydoubleError, OSError) as error:
             return Arrived(_settled(frame, "failed", str(error)))
-        if face is None and self.settings.on_no_face == "fail":
+        if face is None and self.look.at(frame).on_no_face == "fail":
             return Arrived(_settled(frame, "no_face", f"{source.name}: {self._why_no_face(frame)}"))
         return Arrived(plate, digest, time.perf_counter() - start)
 
@@ -115,7 +115,7 @@ class FrameJob:
                 swapped = SwappedFrame(plate, np.zeros((plate.height, plate.width), np.float32), {})
                 message = f"no face: a copy of the plate ({self._why_no_face(frame)})"
             else:
-                swapped = swap_frame(plate, face, self.model, self.colour, self.colorspace, self.settings)
+                swapped = swap_frame(plate, face, self.model, self.colour, self.colorspace, self.look.at(frame))
                 message = ""
         except NoFaceError as error:
             return _ready(FrameResult(frame, "no_face", None, f"frame {frame}: {error}", None, seconds))
@@ -132,12 +132,12 @@ class FrameJob:
         confidence = None if face is None else face.confidence
         made_by = self._provenance(frame, face, digest, swapped.plate)
         plate = swapped.plate.with_attributes(made_by)
-        if self.settings.layers and face is None:
+        if self.look.settings.layers and face is None:
             plate = with_layers(plate, None)
         try:
             if self.patches is not None:
                 patch = self.patches.path(frame)
-                self._write_patch(patch, swapped, face, made_by)
+                self._write_patch(patch, frame, swapped, face, made_by)
             write_plate(path, plate, self.compression)
         except BodydoubleError as error:
             return FrameResult(frame, "failed", None, str(error), confidence, seconds)
@@ -148,26 +148,31 @@ class FrameJob:
         return FrameResult(frame, "done", path, note, confidence, seconds, patch)
 
     def _write_patch(
-        self, path: Path, swapped: SwappedFrame, face: Face | None, made_by: Mapping[str, str | int | float]
+        self,
+        path: Path,
+        frame: int,
+        swapped: SwappedFrame,
+        face: Face | None,
+        made_by: Mapping[str, str | int | float],
     ) -> None:
         space = self.model.card.model_space
         swap, matte = black_crop(self.model.comb.dims.size)
         if swapped.swap is not None and face is not None:
             swap = swapped.swap.cpu()
-            matte = face_matte(face, swap.shape[-1], self.settings.forehead)
+            matte = face_matte(face, swap.shape[-1], self.look.at(frame).forehead)
         from_working = self.colour.converter(space.primaries, str(made_by["bodydouble/colorspace"]))
         write_patch(path, swap, matte, face, from_working, space, made_by)
 
     def _face(self, frame: int) -> Face | None:
         face = self.shot.face(frame, self.person)
-        return face if face is not None and face.confidence >= self.settings.min_confidence else None
+        return face if face is not None and face.confidence >= self.look.at(frame).min_confidence else None
 
     def _why_no_face(self, frame: int) -> str:
         face = self.shot.face(frame, self.person)
         if face is None:
             who = "no face" if self.person is None else f"no face of person {self.person}"
             return f"{who} in the shot faces; check the alignment of frame {frame}, or allow it with --on-no-face plate"
-        return f"confidence {face.confidence:.2f} is below {self.settings.min_confidence}"
+        return f"confidence {face.confidence:.2f} is below {self.look.at(frame).min_confidence}"
 
     def _provenance(self, frame: int, face: Face | None, digest: str, plate: Plate) -> dict[str, str | int | float]:
         card = self.model.card
@@ -179,7 +184,7 @@ class FrameJob:
             "bodydouble/persona_sha256": persona.digest,
             "bodydouble/encoder_sha256": card.encoder_digest,
             "bodydouble/rights": str(record.get("performer", "")) or "no rights record",
-            "bodydouble/settings": json.dumps(asdict(self.settings), sort_keys=True),
+            "bodydouble/settings": json.dumps(asdict(self.look.at(frame)), sort_keys=True),
             "bodydouble/plate": self.plate.path(frame).name,
             "bodydouble/frame": frame,
             "bodydouble/colorspace": self.colorspace or self.colour.space_of(plate.attributes, plate.path),
@@ -206,7 +211,7 @@ class FrameJob:
             "persona": self.model.persona,
             "face": None if face is None else [face.landmarks_px.tolist(), np.asarray(face.unit_from_plate).tolist()],
             "colour": [self.colour.name, self.colorspace],
-            "settings": asdict(self.settings),
+            "settings": asdict(self.look.at(frame)),
             "compression": self.compression,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from bodydouble.aligning import align_shot
@@ -14,6 +13,7 @@ from bodydouble.errors import UsageError
 from bodydouble.framejob import FrameJob, FrameResult
 from bodydouble.geometry import similarity_scale
 from bodydouble.images import check_compression
+from bodydouble.lookfile import ShotLook, shot_look
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings, SwapSettings
 from bodydouble.shotfaces import ShotFaces
@@ -33,7 +33,7 @@ def swap_sequence(
     frames: Sequence[int],
     colour: Colour,
     colorspace: str | None,
-    settings: SwapSettings,
+    settings: SwapSettings | ShotLook,
     *,
     device: str = "auto",
     overwrite: bool = False,
@@ -53,7 +53,7 @@ def swap_sequence(
         shot: shot faces; None aligns the whole plate first, so that a part of it gives the same pixels.
         frames: which frames.
         colour, colorspace: see `swap_frame`.
-        settings: matte and blend.
+        settings: matte and blend, of all frames or with key frames.
         device: "auto", "cpu", "cuda", …
         overwrite: write frames again that exist.
         person: whose face; None for the most prominent person.
@@ -73,8 +73,9 @@ def swap_sequence(
         shot = align_shot(plate, plate.frames, colour, colorspace, AlignSettings())
     if person is not None and person not in shot.people:
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
-    settings = replace(settings, blend_size=settings.blend_size or _shot_blend_size(shot, person))
-    job = FrameJob(plate, out, model, shot, person, colour, colorspace, settings, compression, overwrite, patches)
+    look = shot_look(settings)
+    look = look.with_settings(blend_size=look.settings.blend_size or _shot_blend_size(shot, person))
+    job = FrameJob(plate, out, model, shot, person, colour, colorspace, look, compression, overwrite, patches)
     with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(_WRITERS) as writers:
         waiting: list[Future[FrameResult]] = []
         ahead = [readers.submit(job.read, frame) for frame in frames[:1]]
