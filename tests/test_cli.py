@@ -46,6 +46,7 @@ SURFACE = {
         "--colorspace", "--json",
     },
     "serve": set(),
+    "verify": {"--frames", "--plate", "--model", "--json"},
 }  # fmt: skip
 
 

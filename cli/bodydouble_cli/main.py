@@ -21,6 +21,7 @@ from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
 from bodydouble_cli.swap import swap
 from bodydouble_cli.train import train
+from bodydouble_cli.verify import verify
 
 
 class InOrder(click.Group):
@@ -58,7 +59,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, swap, review, serve):
+for command in (demo, doctor, info, align, extract, train, swap, review, verify, serve):
     cli.add_command(command)
 
 

@@ -21,9 +21,10 @@ import numpy as np
 from bodydouble import __version__
 from bodydouble.colour import Colour
 from bodydouble.errors import BodydoubleError, NoFaceError
-from bodydouble.images import output_compression, read_headers, write_plate
+from bodydouble.images import lossy_compression, output_compression, read_headers, write_plate
 from bodydouble.lookfile import ShotLook
 from bodydouble.plate import Plate
+from bodydouble.provenance import PREFIX, Origin, Value, stamp_of, stamped
 from bodydouble.reading import read_frame
 from bodydouble.sequences import PlateSequence
 from bodydouble.shotfaces import Face, ShotFaces
@@ -61,6 +62,8 @@ class Arrived:
 
     outcome: Plate | FrameResult
     job_hash: str = ""
+    content: str = ""
+    """Digest of the plate's file."""
     seconds: float = 0.0
 
 
@@ -90,7 +93,8 @@ class FrameJob:
                 return Arrived(
                     _settled(frame, "missing", f"{source} does not exist; render it, or leave it out with --frames")
                 )
-            digest = self._hash(frame, source, face)
+            content = self._content(source)
+            digest = self._hash(frame, content, face)
             if target.exists() and not self.overwrite:
                 found = _found(frame, target, digest)
                 patch_is_there = self.patches is None or self.patches.exists(frame)
@@ -101,7 +105,7 @@ class FrameJob:
             return Arrived(_settled(frame, "failed", str(error)))
         if face is None and self.look.at(frame).on_no_face == "fail":
             return Arrived(_settled(frame, "no_face", f"{source.name}: {self._why_no_face(frame)}"))
-        return Arrived(plate, digest, time.perf_counter() - start)
+        return Arrived(plate, digest, content, time.perf_counter() - start)
 
     def finish(self, frame: int, arrived: Arrived, writers: ThreadPoolExecutor) -> Future[FrameResult]:
         """Compute the frame and hand it to a writer."""
@@ -122,23 +126,27 @@ class FrameJob:
         except BodydoubleError as error:
             return _ready(FrameResult(frame, "failed", None, str(error), None, seconds))
         seconds |= swapped.seconds
-        return writers.submit(self._write, frame, swapped, face, message, seconds, arrived.job_hash)
+        return writers.submit(self._write, frame, swapped, face, message, seconds, arrived)
 
     def _write(
-        self, frame: int, swapped: SwappedFrame, face: Face | None, message: str, seconds: dict[str, float], digest: str
+        self,
+        frame: int,
+        swapped: SwappedFrame,
+        face: Face | None,
+        message: str,
+        seconds: dict[str, float],
+        arrived: Arrived,
     ) -> FrameResult:
         start = time.perf_counter()
         path, patch = self.out.path(frame), None
         confidence = None if face is None else face.confidence
-        made_by = self._provenance(frame, face, digest, swapped.plate)
-        plate = swapped.plate.with_attributes(made_by)
-        if self.look.settings.layers and face is None:
-            plate = with_layers(plate, None)
+        stamp = stamp_of(self._origin(frame, face, arrived, swapped.plate))
+        plate = with_layers(swapped.plate, None) if self.look.settings.layers and face is None else swapped.plate
         try:
             if self.patches is not None:
                 patch = self.patches.path(frame)
-                self._write_patch(patch, frame, swapped, face, made_by)
-            write_plate(path, plate, self.compression)
+                self._write_patch(patch, frame, swapped, face, stamp)
+            write_plate(path, stamped(plate, stamp, lossy_compression(plate, self.compression)), self.compression)
         except BodydoubleError as error:
             return FrameResult(frame, "failed", None, str(error), confidence, seconds)
         except OSError as error:
@@ -148,20 +156,15 @@ class FrameJob:
         return FrameResult(frame, "done", path, note, confidence, seconds, patch)
 
     def _write_patch(
-        self,
-        path: Path,
-        frame: int,
-        swapped: SwappedFrame,
-        face: Face | None,
-        made_by: Mapping[str, str | int | float],
+        self, path: Path, frame: int, swapped: SwappedFrame, face: Face | None, stamp: Mapping[str, Value]
     ) -> None:
         space = self.model.card.model_space
         swap, matte = black_crop(self.model.comb.dims.size)
         if swapped.swap is not None and face is not None:
             swap = swapped.swap.cpu()
             matte = face_matte(face, swap.shape[-1], self.look.at(frame).forehead)
-        from_working = self.colour.converter(space.primaries, str(made_by["bodydouble/colorspace"]))
-        write_patch(path, swap, matte, face, from_working, space, made_by)
+        from_working = self.colour.converter(space.primaries, str(stamp[PREFIX + "colorspace"]))
+        write_patch(path, swap, matte, face, from_working, space, stamp)
 
     def _face(self, frame: int) -> Face | None:
         face = self.shot.face(frame, self.person)
@@ -174,36 +177,40 @@ class FrameJob:
             return f"{who} in the shot faces; check the alignment of frame {frame}, or allow it with --on-no-face plate"
         return f"confidence {face.confidence:.2f} is below {self.look.at(frame).min_confidence}"
 
-    def _provenance(self, frame: int, face: Face | None, digest: str, plate: Plate) -> dict[str, str | int | float]:
+    def _origin(self, frame: int, face: Face | None, arrived: Arrived, plate: Plate) -> Origin:
         card = self.model.card
         persona = card.persona(self.model.persona)
-        record = persona.rights or {}
-        made_by: dict[str, str | int | float] = {
-            "bodydouble/version": __version__,
-            "bodydouble/persona": persona.name,
-            "bodydouble/persona_sha256": persona.digest,
-            "bodydouble/encoder_sha256": card.encoder_digest,
-            "bodydouble/rights": str(record.get("performer", "")) or "no rights record",
-            "bodydouble/settings": json.dumps(asdict(self.look.at(frame)), sort_keys=True),
-            "bodydouble/plate": self.plate.path(frame).name,
-            "bodydouble/frame": frame,
-            "bodydouble/colorspace": self.colorspace or self.colour.space_of(plate.attributes, plate.path),
-            "bodydouble/swapped": int(face is not None),
-            "bodydouble/job": digest,
-        }
-        if face is not None:
-            made_by |= {"bodydouble/confidence": float(face.confidence), "bodydouble/person": face.person}
-        return made_by
+        return Origin(
+            version=__version__,
+            persona=persona.name,
+            persona_sha256=persona.digest,
+            encoder_sha256=card.encoder_digest,
+            trunk_sha256=card.trunk_digest,
+            settings=asdict(self.look.at(frame)),
+            plate=self.plate.path(frame).name,
+            # Of a movie the content is not read for every frame.
+            plate_sha256="" if self.plate.is_movie else arrived.content,
+            frame=frame,
+            colorspace=self.colorspace or self.colour.space_of(plate.attributes, plate.path),
+            production=self.model.production,
+            rights=persona.rights,
+            job=arrived.job_hash,
+            swapped=face is not None,
+            confidence=None if face is None else face.confidence,
+            person=None if face is None else face.person,
+        )
 
-    def _hash(self, frame: int, source: Path, face: Face | None) -> str:
-        """What the frame is made of: plate content, face, model, persona, settings, version."""
-        card = self.model.card
+    def _content(self, source: Path) -> str:
+        """What tells one content of the plate's file from another."""
         if self.plate.is_movie:
             # Reading a whole movie for every frame of it would take longer than the swap.
-            content = f"{source.stat().st_size} {source.stat().st_mtime_ns}"
-        else:
-            with source.open("rb") as handle:
-                content = hashlib.file_digest(handle, "sha256").hexdigest()
+            return f"{source.stat().st_size} {source.stat().st_mtime_ns}"
+        with source.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    def _hash(self, frame: int, content: str, face: Face | None) -> str:
+        """What the frame is made of: plate content, face, model, persona, settings, version."""
+        card = self.model.card
         parts = {
             "version": __version__,
             "plate": [content, frame if self.plate.is_movie else None, self.plate.part, self.plate.view],
@@ -221,7 +228,7 @@ def _found(frame: int, target: Path, digest: str) -> FrameResult:
     """An output that is there already: skipped when this very job made it, else an error."""
     jobs: list[Any] = []
     with suppress(BodydoubleError):
-        jobs = [header.attributes.get("bodydouble/job") for header in read_headers(target)]
+        jobs = [header.attributes.get(PREFIX + "job") for header in read_headers(target)]
     if digest in jobs:
         return _settled(frame, "skipped", "already there, made by the same job", target)
     return _settled(

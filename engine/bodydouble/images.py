@@ -26,8 +26,9 @@ from bodydouble.plate import DTYPES, Header, Part, Plate, Region, to_type
 from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
-    "Header", "Part", "Plate", "Region", "check_compression", "output_compression", "output_compression_of",
-    "picture_plate", "read_headers", "read_image", "read_plate", "why_unsupported", "write_image", "write_plate",
+    "Header", "Part", "Plate", "Region", "check_compression", "lossy_compression", "output_compression",
+    "output_compression_of", "picture_plate", "read_headers", "read_image", "read_plate", "why_unsupported",
+    "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
@@ -97,6 +98,16 @@ def output_compression_of(part: Header, requested: str | None = None) -> tuple[s
     if not requested and name != part.compression and part.compression != "none":
         return name, f"The plate's {part.compression} is lossy; {name} keeps untouched pixels bit-identical."
     return name, ""
+
+
+def lossy_compression(plate: Plate, requested: str | None = None) -> str:
+    """The compression that `write_plate` gives a part where it changes pixels; "" when the file holds them as they are.
+
+    Of its own accord `write_plate` never takes one.
+    """
+    name = (requested or "").split(":")[0]
+    floats = any("float" in part.formats for part in plate.parts)
+    return name if name in LOSSY_COMPRESSIONS or (name == LOSSY_FOR_FLOAT and floats) else ""
 
 
 def check_compression(requested: str | None) -> None:

@@ -8,7 +8,7 @@ divided by nor multiplied with A.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ class Part(Header):
 
     pixels: tuple[np.ndarray, ...] = ()
     added: frozenset[str] = frozenset()
-    """Names of the attributes that `Plate.with_attributes` set."""
+    """Names of the attributes that `Plate.with_attributes` set or `Plate.without_attributes` took away."""
 
     def channel(self, name: str) -> np.ndarray:
         """H×W pixels of the data window in the channel's own type. Errors: KeyError."""
@@ -248,6 +248,14 @@ class Plate:
         for name, value in attributes.items():
             spec.attribute(name, value)
         return self._with_main(dataclasses.replace(self.main, spec=spec, added=self.main.added | set(attributes)))
+
+    def without_attributes(self, names: Iterable[str]) -> Plate:
+        """Take metadata away from the main part."""
+        gone, spec = set(names), self.main.spec.copy()
+        for name in gone:
+            spec.erase_attribute(name)
+        # Named as ours, or the file's own bytes of them would be put back when the plate is written.
+        return self._with_main(dataclasses.replace(self.main, spec=spec, added=self.main.added | gone))
 
     def _with_main(self, main: Part) -> Plate:
         index = self.main_index

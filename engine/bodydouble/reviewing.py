@@ -65,7 +65,9 @@ _FACE_PX, _WORST_PX = 480, 1452
 _FIGURES = ("confidence", "matte_percent", "flicker", "wobble", "colour_step", "seam", "plate_seam")
 _LOW_IS_WORST = ("confidence",)
 _STRANGE_WHEN_HIGH = ("flicker", "wobble", "colour_step", "seam")
-_PER_FRAME_FACTS = ("confidence", "frame", "job", "person", "plate", "swapped")
+_PER_FRAME_FACTS = (
+    "confidence", "earlier", "frame", "job", "person", "pixels", "plate", "plate_sha256", "stamp", "swapped",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

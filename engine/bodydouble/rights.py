@@ -7,6 +7,7 @@ productions are enforced.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -120,6 +121,12 @@ def rights_from_document(document: Mapping[str, object], where: str = "rights re
         raise InputError(f"{where}: {missing[0]!r} is missing.") from problem
     except InputError as problem:
         raise InputError(f"{where}: {problem}") from problem
+
+
+def rights_digest(document: Mapping[str, object]) -> str:
+    """SHA-256 of a record's document: of what it says, not of how the file is laid out."""
+    text = json.dumps(dict(document), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_rights(path: str | Path) -> RightsRecord:

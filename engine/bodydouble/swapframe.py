@@ -47,6 +47,8 @@ class SwapModel:
     device: torch.device
     notice: str | None = None
     """What must be shown to the user about the persona's rights."""
+    production: str | None = None
+    """What it is used for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def load_swap_model(
     rights = None if record is None else rights_from_document(record, f"rights of {persona} in {folder}")
     notice = check_rights(rights, persona, today or date.today(), production)
     comb = comb.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return SwapModel(comb, card, persona, where, notice)
+    return SwapModel(comb, card, persona, where, notice, production)
 
 
 def swap_frame(

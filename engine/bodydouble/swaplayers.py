@@ -23,7 +23,8 @@ from bodydouble.colour import Converter
 from bodydouble.geometry import crop_from_unit
 from bodydouble.images import write_image
 from bodydouble.modelspace import ModelSpace, from_model
-from bodydouble.plate import Plate, Region
+from bodydouble.plate import Plate, Region, to_type
+from bodydouble.provenance import Value, channel_digest, sealed
 from bodydouble.shotfaces import Face
 from bodydouble.swapstages import PlateRegion, inside_crop
 from bodydouble.warp import warp
@@ -94,7 +95,7 @@ def write_patch(
     face: Face | None,
     from_working: Converter,
     space: ModelSpace,
-    attributes: Mapping[str, str | int | float],
+    stamp: Mapping[str, Value],
 ) -> None:
     """Write a swap (1×3×s×s in model space) and its matte (1×1×s×s) as half-float EXR: R, G, B un-blended, A the matte.
 
@@ -104,12 +105,14 @@ def write_patch(
     """
     linear = from_model(swap, space)[0].permute(1, 2, 0).cpu().numpy()
     pixels = np.concatenate([from_working(np.ascontiguousarray(linear)), matte[0].permute(1, 2, 0).cpu().numpy()], 2)
-    matrices: dict[str, str | int | float] = {"bodydouble/crop_size": int(swap.shape[-1])}
+    matrices: dict[str, Value] = {"bodydouble/crop_size": int(swap.shape[-1])}
     if face is not None:
         crop_from_plate = crop_from_unit(swap.shape[-1]) @ np.asarray(face.unit_from_plate)
         matrices["bodydouble/crop_from_plate"] = json.dumps(crop_from_plate.tolist())
         matrices["bodydouble/plate_from_crop"] = json.dumps(np.linalg.inv(crop_from_plate).tolist())
-    write_image(path, pixels, ("R", "G", "B", "A"), {**attributes, **matrices}, "half", "zip")
+    half = to_type(pixels, np.dtype(np.float16))
+    digests = {name: channel_digest(half[..., index]) for index, name in enumerate("RGBA")}
+    write_image(path, half, ("R", "G", "B", "A"), sealed({**stamp, **matrices}, digests), "half", "zip")
 
 
 def black_crop(size: int) -> tuple[Tensor, Tensor]:
