@@ -30,6 +30,7 @@ def bundled_files() -> list[str]:
 
 
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.14", "mypy>=1.18"]
+MESH = ["ai-edge-litert>=2,<3"]  # runs MediaPipe's landmark network; the model file is the user's own
 
 setup(
     name="bodydouble",
@@ -60,8 +61,9 @@ setup(
     ],
     extras_require={
         "movie": ["av>=18,<19"],
+        "mesh": MESH,
         "test": TEST,
-        "dev": [*TEST, "av>=18,<19"],
+        "dev": [*TEST, *MESH, "av>=18,<19"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )

@@ -22,6 +22,7 @@ OWNERS = {
     "av": {"movies"},
     "PyOpenColorIO": {"colour"},
     "dlib": {"faces"},
+    "ai_edge_litert": {"mesh"},
     "pytorch_msssim": {"losses", "quality"},
     "safetensors": {"checkpoint"},
     "jinja2": {"reviewpage"},

@@ -14,6 +14,8 @@ from bodydouble.geometry import apply, crop_from_unit, similarity_matrix, simila
 
 DETECTOR_BOX = np.array([0.15, 0.127, 0.85, 0.827])
 """Where the detector puts its box, as (left, top, right, bottom) in the unit crop: the median over rendered shots."""
+BOX_WIDTH = 0.7
+"""Its width there: spreads and shifts of landmarks are stated in widths of the box."""
 CHIP_MARGIN = 0.4
 """Room around the box in a chip, in box widths: chins and shifted boxes reach beyond it."""
 

@@ -1,4 +1,4 @@
-"""Adapter for dlib: find faces, stabilised 68 landmarks, identity embeddings. The only module that imports dlib.
+"""Adapter for dlib: find faces, the 68-point landmarker, identity embeddings. The only module that imports dlib.
 
 Pictures are H×W×3 uint8, display-encoded RGB. Points and boxes are pixels, x right, y down, (0, 0) the *centre* of the
 first pixel (dlib's own convention for landmarks); a box is (left, top, right, bottom).
@@ -20,9 +20,10 @@ import dlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bodydouble.chips import cut_chip, shrink, unit_from_box
+from bodydouble.chips import BOX_WIDTH, cut_chip, shrink
 from bodydouble.errors import InputError
 from bodydouble.geometry import unit_from_landmarks
+from bodydouble.landmarking import Landmarker, Landmarks, Prediction, landmarks_in_box, refined_landmarks
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 EMBEDDING_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
@@ -30,6 +31,8 @@ MODELS_VARIABLE = "BODYDOUBLE_FACE_MODELS"
 
 CHIP_BOX_PX = 240.0
 """Width of the face box in the chip that the landmarks are predicted on."""
+FIRST_BOX_PX = 120.0
+"""The same of the chip that only tells roughly how the face lies."""
 SCORE_BOX_PX = 110.0
 """Width of the face box in the chip that `score_at` runs the detector on; its window is 80 px."""
 
@@ -42,32 +45,50 @@ class Detection:
     score: float
 
 
-@dataclass(frozen=True, eq=False)
-class Landmarks:
-    """(68, 2) iBUG points in pixels, and how far the nine predictions lie apart (RMS, in widths of the face box)."""
-
-    points_px: NDArray[np.float64]
-    spread: float
-
-
-class FaceFinder:
-    """dlib's frontal HOG detector, 68-point predictor and ResNet embedding behind numpy arrays.
-
-    `models`: folder of dlib's model files; else `$BODYDOUBLE_FACE_MODELS`; else the installed package
-    `face_recognition_models`. Raises InputError if a needed file is in none of them. Models load when first used. One
-    finder belongs to one thread.
-    """
+class DlibLandmarker:
+    """dlib's 68-point predictor; see `landmarking.Landmarker`. `models`: as for `FaceFinder`."""
 
     def __init__(self, models: str | Path | None = None) -> None:
         self._models = Path(models) if models is not None else None
 
     @cached_property
-    def _detector(self) -> Any:
-        return dlib.get_frontal_face_detector()
-
-    @cached_property
     def _predictor(self) -> Any:
         return dlib.shape_predictor(str(find_model(LANDMARK_MODEL, self._models)))
+
+    def first(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `landmarking.Landmarker.first`."""
+        chip = cut_chip(_checked(image_u8), unit_from_plate, FIRST_BOX_PX)
+        return chip.to_image(self._shape(chip.image, chip.box))
+
+    def predict(
+        self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], shifts: NDArray[np.float64]
+    ) -> Prediction:
+        """As `landmarking.Landmarker.predict`: one chip, and in it a box for each shift."""
+        chip = cut_chip(_checked(image_u8), unit_from_plate, CHIP_BOX_PX)
+        shifts_px = shifts * (CHIP_BOX_PX / BOX_WIDTH)
+        shapes = [self._shape(chip.image, chip.box + np.array([x, y, x, y])) for x, y in shifts_px]
+        return Prediction(np.stack([chip.to_image(shape) for shape in shapes]))
+
+    def _shape(self, image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.float64]:
+        shape = self._predictor(image, _rectangle(box))
+        return np.array([(p.x, p.y) for p in shape.parts()], np.float64)
+
+
+class FaceFinder:
+    """dlib's frontal HOG detector and ResNet embedding, and a landmarker, behind numpy arrays.
+
+    `models`: folder of dlib's model files; else `$BODYDOUBLE_FACE_MODELS`; else the installed package
+    `face_recognition_models`. `landmarker`: None for dlib's. Raises InputError if a needed file is in none of them.
+    Models load when first used. One finder belongs to one thread.
+    """
+
+    def __init__(self, models: str | Path | None = None, landmarker: Landmarker | None = None) -> None:
+        self._models = Path(models) if models is not None else None
+        self.landmarker: Landmarker = DlibLandmarker(models) if landmarker is None else landmarker
+
+    @cached_property
+    def _detector(self) -> Any:
+        return dlib.get_frontal_face_detector()
 
     @cached_property
     def _resnet(self) -> Any:
@@ -98,31 +119,18 @@ class FaceFinder:
         return sorted(found, key=lambda d: -d.score)
 
     def stabilised_landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> Landmarks:
-        """Nine-fold landmarks of the face in a detector's box.
+        """Nine-fold landmarks of the face in a detector's box (`landmarking.landmarks_in_box`)."""
+        return landmarks_in_box(self.landmarker, _checked(image_u8), box_px, beta)
 
-        The detector's boxes jump in steps of a fifth of their width and never turn with the head. So a first prediction
-        on the box only aligns the face, and the nine are made as `refined_landmarks` says.
-        """
-        box = np.asarray(box_px, np.float64)
-        chip = cut_chip(_checked(image_u8), unit_from_box(box), CHIP_BOX_PX)
-        first = chip.to_image(self._predict(chip.image, chip.box))
-        return self.refined_landmarks(image_u8, unit_from_landmarks(first), beta)
+    def first_landmarks(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> NDArray[np.float64]:
+        """(68, 2) one prediction on the face that lies somewhere near `unit_from_plate`: enough to align it."""
+        return self.landmarker.first(_checked(image_u8), np.asarray(unit_from_plate, np.float64))
 
     def refined_landmarks(
         self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike, beta: float = 0.05
     ) -> Landmarks:
-        """Mean of nine predictions on the upright face that lies about at `unit_from_plate`.
-
-        One on the box where the detector would put it, eight on the box shifted by `beta` of its width: Naruniec et
-        al., *High-Resolution Neural Face Swapping for Visual Effects*, EGSR 2020, section 3.1.
-        """
-        chip = cut_chip(_checked(image_u8), np.asarray(unit_from_plate, np.float64), CHIP_BOX_PX)
-        step = beta * CHIP_BOX_PX
-        shifts = np.array([(dx, dy, dx, dy) for dx in (-step, 0, step) for dy in (-step, 0, step)])
-        shapes = np.stack([self._predict(chip.image, chip.box + shift) for shift in shifts])  # 9, 68, 2
-        mean = shapes.mean(axis=0)
-        spread = float(np.sqrt(((shapes - mean) ** 2).sum(axis=2).mean()))
-        return Landmarks(chip.to_image(mean), spread / CHIP_BOX_PX)
+        """Nine-fold landmarks of the upright face about at `unit_from_plate` (`landmarking.refined_landmarks`)."""
+        return refined_landmarks(self.landmarker, _checked(image_u8), unit_from_plate, beta)
 
     def landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> NDArray[np.float64]:
         """(68, 2) stabilised sub-pixel landmarks; `stabilised_landmarks` also says how sure they are."""
@@ -152,10 +160,6 @@ class FaceFinder:
         parts = [dlib.point(round(x), round(y)) for x, y in chip.to_chip(points)]
         shape = dlib.full_object_detection(_rectangle(chip.box), dlib.points(parts))
         return np.asarray(self._resnet.compute_face_descriptor(chip.image, shape), np.float32)
-
-    def _predict(self, image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.float64]:
-        shape = self._predictor(image, _rectangle(box))
-        return np.array([(p.x, p.y) for p in shape.parts()], np.float64)
 
 
 def find_model(name: str, folder: Path | None = None) -> Path:

@@ -1,0 +1,135 @@
+"""Adapter for LiteRT: MediaPipe's Face Landmarker as a landmarker. The only module that imports ai_edge_litert.
+
+The model file is Google's `face_landmarker.task` (Apache-2.0), a zip of networks. We run its landmark network alone, on
+our own upright chips: MediaPipe's graph around it would add a detector that misses what ours finds, and a tracker whose
+answer depends on the frames before, so a shot's result would depend on how a farm cuts it.
+
+Of its 478 points (Kartynnik et al., *Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs*, CVPR
+workshop 2019; irises: Ablavatski et al., *Real-time Pupil Tracking from Monocular Video*, 2020) those that lie where
+the 68 of iBUG do are kept, the centres of the irises, and the oval of the face.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bodydouble.chips import resample
+from bodydouble.errors import InputError
+from bodydouble.geometry import apply
+from bodydouble.landmarking import Prediction
+
+MODEL_VARIABLE = "BODYDOUBLE_MESH_MODEL"
+NETWORK = "face_landmarks_detector.tflite"
+INSTALL = 'pip install -c requirements/constraints.txt ".[mesh]"'
+
+CHIP_PX = 256
+"""Side of the picture that the network takes."""
+CHIP_SIDE, CHIP_CENTRE = 1.2, (0.5, 0.48)
+"""The chip in the unit crop: the mesh of an upright face lies in its middle and fills two thirds, as in MediaPipe."""
+POINTS = 478
+
+# fmt: off
+MESH_68 = np.array([
+    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,  # jaw
+    71, 63, 105, 66, 107, 336, 296, 334, 293, 301,  # brows
+    168, 197, 5, 4, 75, 97, 2, 326, 305,  # nose
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # lips outside
+    78, 82, 13, 312, 308, 317, 14, 87,  # lips inside
+])
+"""Points of the mesh that lie where the 68 of iBUG do, in iBUG order."""
+MESH_IRISES = np.array([468, 473])
+"""Centres of the irises, image left first."""
+MESH_OVAL = np.array([
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+])
+"""MediaPipe's face oval, clockwise on screen from the middle of the hairline."""
+# fmt: on
+
+
+class MeshLandmarker:
+    """MediaPipe's Face Landmarker network behind numpy arrays; see `landmarking.Landmarker`.
+
+    `model`: path of `face_landmarker.task` or of the landmark network alone; else `$BODYDOUBLE_MESH_MODEL`. Raises
+    InputError, at the first prediction, if there is none, it is not that model, or LiteRT is not installed.
+    """
+
+    def __init__(self, model: str | Path | None = None) -> None:
+        self._model = None if model is None else Path(model)
+
+    @cached_property
+    def _network(self) -> Any:
+        path = find_mesh_model(self._model)
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise InputError(f"The mesh landmarker needs LiteRT ({error}). Run `{INSTALL}`.") from error
+        network = Interpreter(model_content=_network_bytes(path), num_threads=1)
+        network.allocate_tensors()
+        if network.get_output_details()[0]["shape"][-1] != 3 * POINTS:
+            raise InputError(f"{path}: not MediaPipe's Face Landmarker with irises (it gives other than 478 points).")
+        return network
+
+    def first(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `landmarking.Landmarker.first`."""
+        return self.predict(image_u8, unit_from_plate, np.zeros((1, 2))).points_px[0]
+
+    def predict(
+        self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], shifts: NDArray[np.float64]
+    ) -> Prediction:
+        """As `landmarking.Landmarker.predict`, with irises, oval and presence."""
+        found = [self._mesh(image_u8, _chip_from_unit(shift) @ unit_from_plate) for shift in shifts]
+        points = np.stack([mesh for mesh, _ in found])  # K, 478, 2
+        presence = np.array([sure for _, sure in found])
+        return Prediction(points[:, MESH_68], points[:, MESH_IRISES], points[:, MESH_OVAL], presence)
+
+    def _mesh(
+        self, image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float]:
+        """(478, 2) points in the picture, and whether a face is there, 0..1, from one chip."""
+        network = self._network
+        chip = resample(image_u8, chip_from_plate, CHIP_PX)
+        network.set_tensor(network.get_input_details()[0]["index"], chip[None].astype(np.float32) / 255)
+        network.invoke()
+        points, presence = (network.get_tensor(output["index"]) for output in network.get_output_details()[:2])
+        # The network counts from the outer corner of the first pixel: mirrored chips give 256 - x, not 255 - x.
+        in_chip = points.reshape(POINTS, 3)[:, :2].astype(np.float64) - 0.5
+        return apply(np.linalg.inv(chip_from_plate), in_chip), float(1 / (1 + np.exp(-presence.item())))
+
+
+def find_mesh_model(model: Path | None = None) -> Path:
+    """The path of the model file: the given one, or that of the environment. Raises InputError."""
+    variable = os.environ.get(MODEL_VARIABLE)
+    path = model or (Path(variable) if variable else None)
+    if path is None:
+        raise InputError(
+            "The mesh landmarker's model file is not named. Download MediaPipe's face_landmarker.task (Apache-2.0) and "
+            f"name it by --mesh-model or in ${MODEL_VARIABLE}."
+        )
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (the mesh landmarker's model, face_landmarker.task).")
+    return path
+
+
+def _network_bytes(path: Path) -> bytes:
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as task:
+        if NETWORK not in task.namelist():
+            raise InputError(f"{path}: holds no {NETWORK}; it is not MediaPipe's face_landmarker.task.")
+        return task.read(NETWORK)
+
+
+def _chip_from_unit(shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """3×3 from the unit crop to pixels of the chip, the chip moved by `shift`."""
+    scale = CHIP_PX / CHIP_SIDE
+    corner = np.array(CHIP_CENTRE) + shift - CHIP_SIDE / 2
+    return np.array([[scale, 0, -corner[0] * scale - 0.5], [0, scale, -corner[1] * scale - 0.5], [0, 0, 1.0]])
