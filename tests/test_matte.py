@@ -120,3 +120,14 @@ def test_what_does_not_fit_is_refused():
         signed_distance([(0, 0), (1, np.nan), (2, 2)], (4, 4))
     with pytest.raises(ValueError, match="float32"):
         inward_feather(torch.zeros(4, 4, dtype=torch.float64), 2.0)
+
+
+@pytest.mark.parametrize("width_px", [17.0, 40.0, 90.0])
+def test_a_wide_feather_made_on_a_smaller_image_is_the_one_made_at_full_size(width_px):
+    polygon = [(60.3, 70.2), (260, 50), (330, 200), (290, 330.7), (120, 310)]
+    matte = polygon_matte(polygon, (401, 383))
+    depth = torch.erfinv((2 * gaussian(matte, width_px / 2) - 1).clamp(0, 1)) * (width_px / 2**0.5)
+    ramp = (depth / width_px).clamp(0, 1)
+    direct = ramp * ramp * (3 - 2 * ramp) * matte
+    assert (inward_feather(matte, width_px) - direct).abs().max() < 4e-3
+    assert (inward_feather(matte, width_px) - direct).abs().mean() < 2e-4

@@ -200,8 +200,18 @@ def test_the_crop_of_a_hand_placed_face_samples_the_plate_at_its_centre(plates: 
     assert float(crop[0, :, 15:17, 15:17].mean()) == pytest.approx(float(around.mean()), abs=0.02)
 
 
-def test_the_blend_size_is_the_power_of_two_that_holds_the_face() -> None:
-    assert [blend_size(side) for side in (1, 64, 65, 393, 513, 10**6)] == [64, 64, 128, 512, 1024, 8192]
+def test_the_blend_size_is_the_power_of_two_that_holds_the_face_or_all_of_the_swap() -> None:
+    assert [blend_size(side, 1024) for side in (1, 64, 65, 393, 513, 1300, 10**6)] == [
+        64,
+        64,
+        128,
+        512,
+        1024,
+        1024,
+        1024,
+    ]
+    assert [blend_size(side, 8) for side in (1, 393, 5000)] == [64, 64, 64]
+    assert blend_size(3000, 256) == 256
 
 
 def test_a_sequence_is_swapped_with_provenance_and_a_matte(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.warp import warp
+from bodydouble.warp import resize, warp
 
 
 def similarity(scale: float, degrees: float, x: float, y: float) -> np.ndarray:
@@ -138,6 +138,19 @@ def test_what_the_destination_does_not_see_is_not_read():
     image = torch.rand(1, 3, 400, 400)
     image[..., 150:] = torch.nan
     assert torch.isfinite(warp(image, centred(0.5, 15.0, (70, 200), (16, 16)), (32, 32))).all()
+
+
+def test_resizing_is_the_warp_without_a_turn_but_for_the_border():
+    image = torch.randn(1, 3, 40, 60)
+    for factor in (1.6, 2.0, 1.0):
+        size = (round(40 * factor), round(60 * factor))
+        centres = np.array([[factor, 0, factor / 2 - 0.5], [0, factor, factor / 2 - 0.5], [0, 0, 1.0]])
+        inner = (..., slice(6, -6), slice(6, -6))
+        assert torch.allclose(resize(image, size)[inner], warp(image, centres, size)[inner], atol=2e-5)
+    small = image_of(lambda x, y: (x * 0.7 - y * 0.4) / 256, 90, 90)
+    x, y = np.meshgrid(np.arange(30) * 3 + 1.0, np.arange(30) * 3 + 1.0)
+    expected = (x * 0.7 - y * 0.4) / 256
+    assert np.abs(resize(small, (30, 30))[0, 0].numpy() - expected)[3:-3, 3:-3].max() < 1e-6
 
 
 def test_what_does_not_fit_is_refused():

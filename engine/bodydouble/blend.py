@@ -180,7 +180,7 @@ def _reduce_along(image: torch.Tensor, dim: int) -> torch.Tensor:
 
 def _expand(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
     """Enlarge to `size`, on the grid of `_reduce`: coarse pixel k lies on fine pixel 2k (Burt & Adelson, EXPAND)."""
-    return _expand_along(_expand_along(image, size[0], -2), size[1], -1)
+    return _expand_along(_expand_along(image, size[1], -1), size[0], -2)
 
 
 def _expand_along(image: torch.Tensor, count: int, dim: int) -> torch.Tensor:
@@ -188,7 +188,9 @@ def _expand_along(image: torch.Tensor, count: int, dim: int) -> torch.Tensor:
     index = torch.arange(-1, half + 1, device=image.device).clamp_(0, half - 1)
     padded = image.index_select(dim, index)
     before, here, after = (padded.narrow(dim, start, half) for start in range(3))
-    even = (before + after).add_(here, alpha=6).mul_(1 / 8)
-    odd = (here + after).mul_(0.5)
     dim = dim % image.ndim
-    return torch.stack((even, odd), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, count)
+    fine = image.new_empty((*image.shape[: dim + 1], 2, *image.shape[dim + 1 :]))
+    even, odd = fine.unbind(dim + 1)
+    torch.add(before, after, out=even).add_(here, alpha=6).mul_(1 / 8)
+    torch.add(here, after, out=odd).mul_(0.5)
+    return fine.flatten(dim, dim + 1).narrow(dim, 0, count)

@@ -11,6 +11,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
+
+_SIGMA_OF_SMALL = 6.0
+"""Least sigma, in pixels of a smaller image, that a blur may have there: then the cubic restores it."""
 
 
 def polygon_matte(
@@ -27,16 +31,14 @@ def polygon_matte(
         height×width float32 in [0, 1].
     """
     height, width = size
-    start = _points(polygon) + 0.5  # pixel (i, j) is now the square [j, j + 1) × [i, i + 1)
-    end = np.roll(start, -1, axis=0)
-    # A pixel's coverage by the area right of an edge, summed over the edges with the sign of their direction (Green).
-    rows, x_a, x_b, signed_height = _edge_pieces(start, end, height)
-    columns = np.arange(width + 1, dtype=np.float64)[None, :]
-    covered_left_of = _ramp_integral(columns, np.minimum(x_a, x_b)[:, None], np.maximum(x_a, x_b)[:, None])
-    pieces = np.diff(covered_left_of, axis=1) * signed_height[:, None]
-    coverage = np.zeros((height, width))
-    np.add.at(coverage, rows, pieces)
-    return torch.from_numpy(np.abs(coverage).clip(0, 1).astype(np.float32)).to(device=device)
+    coverage = torch.zeros(size, dtype=torch.float32)
+    points = _points(polygon) + 0.5  # pixel (i, j) is now the square [j, j + 1) × [i, i + 1)
+    left, top = (max(0, math.floor(low)) for low in points.min(axis=0))
+    right, bottom = np.minimum(np.ceil(points.max(axis=0)), (width, height)).astype(int).tolist()
+    if left < right and top < bottom:
+        covered = _covered(points - (left, top), (bottom - top, right - left))
+        coverage[top:bottom, left:right] = torch.from_numpy(covered)
+    return coverage.to(device=device)
 
 
 def _points(polygon: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -46,29 +48,46 @@ def _points(polygon: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return points
 
 
-def _edge_pieces(
-    start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], height: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Cut edges at the pixel rows: for each piece its row, the x of both its ends and its signed height."""
-    row_top = np.arange(height, dtype=np.float64)[:, None]
-    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    y_a, y_b = np.maximum(low, row_top), np.minimum(high, row_top + 1)  # rows × edges
-    rows, edges = np.nonzero(y_b > y_a)
-    y_a, y_b = y_a[rows, edges], y_b[rows, edges]
-    direction = end[edges] - start[edges]
-    slope = direction[:, 0] / direction[:, 1]
-    x_a = start[edges, 0] + (y_a - start[edges, 1]) * slope
-    x_b = start[edges, 0] + (y_b - start[edges, 1]) * slope
-    return rows, x_a, x_b, (y_b - y_a) * np.sign(direction[:, 1])
+def _covered(points: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Coverage of the squares [j, j + 1) × [i, i + 1) by the polygon through `points`.
+
+    A square is covered by the signed area right of the edges (Green). Edges are cut at the rows and columns; a piece of
+    height h whose middle lies at m across its square covers h·(1 - m) of it and h of every square to the right, which
+    one running sum along the row adds up.
+    """
+    height, width = size
+    start, end = _cut(points, np.roll(points, -1, axis=0), height, axis=1)
+    inside = ((start + end)[:, 1] > 0) & ((start + end)[:, 1] < 2 * height)
+    start, end = _cut(start[inside], end[inside], width, axis=0)
+    middle = ((start + end) / 2).clip(0, (width, height))
+    columns, rows = np.floor(middle).astype(np.intp).T
+    across, signed_height = middle[:, 0] - columns, end[:, 1] - start[:, 1]
+    cells = rows.clip(0, height - 1) * (width + 2) + columns
+    sums = np.bincount(cells, signed_height * (1 - across), height * (width + 2))
+    sums += np.bincount(cells + 1, signed_height * across, height * (width + 2))
+    area = np.abs(np.cumsum(sums.reshape(height, -1), axis=1)[:, :width])
+    # The running sum leaves 1e-16 behind; a matte is exactly 0 outside and exactly 1 inside.
+    return np.where(area < 1e-9, 0, np.where(area > 1 - 1e-9, 1, area)).astype(np.float32)
 
 
-def _ramp_integral(
-    x: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Mean over X in [low, high] of max(0, x - X): the area left of x and right of a slanted edge one unit high."""
-    inside = x.clip(low, high) - low
-    slanted = inside * inside / (2 * np.maximum(high - low, 1e-12))
-    return np.asarray(slanted + (x - high).clip(0))
+def _cut(
+    start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], count: int, axis: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Cut edges (N, 2) where their coordinate `axis` is a whole number from 0 to `count`; directions are kept."""
+    a, step = start[:, axis], (end - start)[:, axis]
+    low, high = np.minimum(a, end[:, axis]), np.maximum(a, end[:, axis])
+    first = np.maximum(np.floor(low) + 1, 0)
+    pieces = np.maximum(np.minimum(np.ceil(high) - 1, count) - first + 1, 0).astype(np.intp) + 1
+    edge = np.repeat(np.arange(len(start)), pieces)
+    number = np.arange(len(edge)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    from_line = np.where(number == 0, low[edge], first[edge] + number - 1)
+    to_line = np.where(number == pieces[edge] - 1, high[edge], first[edge] + number)
+    level = step == 0
+    safe = np.where(level, 1, step)[edge]
+    share = np.stack([from_line - a[edge], to_line - a[edge]]) / safe  # along the edge, both ends of the piece
+    share = np.where(level[edge], [[0.0], [1.0]], np.sort(share, axis=0))
+    along = (end - start)[edge]
+    return start[edge] + share[0][:, None] * along, start[edge] + share[1][:, None] * along
 
 
 def signed_distance(
@@ -139,8 +158,25 @@ def inward_feather(matte: torch.Tensor, width_px: float) -> torch.Tensor:
     if width_px == 0:
         return matte
     sigma_px = width_px / 2  # at the ramp's end B = Φ(2) = 0.977, far enough from 1 for erfinv
-    depth = torch.erfinv((2 * gaussian(matte, sigma_px) - 1).clamp_(0, 1)) * (sigma_px * math.sqrt(2))
+    blurred = _wide_gaussian(matte, sigma_px)
+    depth = torch.erfinv((2 * blurred - 1).clamp_(0, 1)) * (sigma_px * math.sqrt(2))
     return _smoothstep((depth / width_px).clamp_(0, 1)) * matte
+
+
+def _wide_gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
+    """`gaussian` of …×H×W to about 1e-4: a wide one on a smaller image, whose pixels are means of k×k."""
+    k = 1
+    while sigma_px / (2 * k) >= _SIGMA_OF_SMALL:
+        k *= 2
+    if k == 1:
+        return gaussian(image, sigma_px)
+    height, width = image.shape[-2:]
+    flat = image.reshape(-1, 1, height, width)
+    padded = F.pad(flat, (0, -width % k, 0, -height % k), mode="replicate")
+    # The mean of k pixels is a blur too, and the cubic's own is next to none.
+    small = gaussian(F.avg_pool2d(padded, k), math.sqrt(sigma_px**2 - (k * k - 1) / 12) / k)
+    wide = F.interpolate(small, scale_factor=k, mode="bicubic", antialias=True)
+    return wide[..., :height, :width].reshape(image.shape)
 
 
 def inner_half(blurred: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:

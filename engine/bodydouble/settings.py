@@ -136,8 +136,8 @@ class SwapSettings:
         edge: width of the ramp inside the matte's outline over which pixels pass from the plate to the blend.
         sigma: inward smoothing of the mask in every band of the blend, in pixels of that band.
         plate_levels: how many bands, from the coarsest, are wholly the plate's: its light and tone.
-        blend_size: side of the crop the blend works on, in pixels; None for the next power of two above the largest
-            face of the shot, so that the plate never loses resolution.
+        blend_size: side of the crop the blend works on, in pixels; None for the power of two that holds the largest
+            face of the shot, or the network's size where that is smaller: nothing of the swap is lost.
         min_confidence: faces below it count as no face.
         on_no_face: a frame without a face fails ("fail"), or becomes a copy of the plate ("plate"), which is reported.
         layers: add what comp asks for to every frame as channels, see `bodydouble.swaplayers`.

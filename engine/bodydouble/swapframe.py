@@ -114,9 +114,12 @@ def swap_frame(
         latent = encode(model.comb, crop, settings.precision)
         swap = decode(model.comb, latent, model.persona, settings.precision)
     with _timed(seconds, "blend"):
-        size = settings.blend_size or blend_size(1 / similarity_scale(face.unit_from_plate))
+        network_size = model.comb.dims.size
+        size = settings.blend_size or blend_size(1 / similarity_scale(face.unit_from_plate), network_size)
+        if size != network_size:
+            crop = warp_to_crop(piece, face, size)
         matte = face_matte(face, size, settings.forehead, model.device)
-        blended = blend_crop(swap, warp_to_crop(piece, face, size), matte, settings)
+        blended = blend_crop(swap, crop, matte, settings)
         picture, region_matte = composite(blended, piece, face, settings)
         from_working = colour.converter(space.primaries, source)
         result = model_space_to_plate(plate, picture, region_matte, region, from_working, space)

@@ -74,7 +74,9 @@ def swap_sequence(
     if person is not None and person not in shot.people:
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
     look = shot_look(settings)
-    look = look.with_settings(blend_size=look.settings.blend_size or _shot_blend_size(shot, person))
+    look = look.with_settings(
+        blend_size=look.settings.blend_size or _shot_blend_size(shot, person, model.comb.dims.size)
+    )
     job = FrameJob(plate, out, model, shot, person, colour, colorspace, look, compression, overwrite, patches)
     with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(_WRITERS) as writers:
         waiting: list[Future[FrameResult]] = []
@@ -90,8 +92,8 @@ def swap_sequence(
             yield future.result()
 
 
-def _shot_blend_size(shot: ShotFaces, person: int | None) -> int | None:
+def _shot_blend_size(shot: ShotFaces, person: int | None, network_size: int) -> int | None:
     """One size for all frames of the shot: a face that grows must not change the blend half-way."""
     faces = [shot.face(frame, person) for frame in shot.frames]
     sides = [1 / similarity_scale(face.unit_from_plate) for face in faces if face is not None]
-    return blend_size(max(sides)) if sides else None
+    return blend_size(max(sides), network_size) if sides else None

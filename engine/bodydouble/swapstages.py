@@ -31,7 +31,7 @@ from bodydouble.outline import face_outline
 from bodydouble.plate import HALF_MAX, Plate, Region
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face
-from bodydouble.warp import warp
+from bodydouble.warp import resize, warp
 
 SMALLEST_HALF = 2.0**-14
 _MARGIN_PX = 8
@@ -156,11 +156,7 @@ def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings
         matte: 1×1×r×r.
         settings: bands and smoothing.
     """
-    size, have = crop.shape[-1], swap.shape[-1]
-    if have != size:
-        crop_from_swap: NDArray[np.float64] = crop_from_unit(size) @ np.linalg.inv(crop_from_unit(have))
-        swap = warp(swap, crop_from_swap, (size, size))
-    filled = complete(swap, crop, matte)
+    filled = complete(resize(swap, (crop.shape[-2], crop.shape[-1])), crop, matte)
     blended = blend(filled, crop, matte, sigma=settings.sigma, plate_levels=settings.plate_levels)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
     return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
@@ -174,20 +170,37 @@ def composite(
     Returns:
         The region's picture in model space, and the matte H×W in [0, 1]: exactly 0 where the plate must stay.
     """
-    height, width = plate.size
-    size = blended.shape[-1]
-    unit_from_region = plate.unit_from_region(face)
-    region_from_crop = np.asarray(np.linalg.inv(crop_from_unit(size) @ unit_from_region), np.float64)
+    matte = plate_matte(plate, face, settings)
+    window = _window(matte)
+    shown = matte[window]
+    corner = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1.0]])
+    crop_from_region = crop_from_unit(blended.shape[-1]) @ plate.unit_from_region(face)
     # The cubic overshoots at edges; on the log shoulder a small overshoot would be a huge light.
-    back = warp(blended, region_from_crop, (height, width)).clamp(float(blended.min()), float(blended.max()))
+    back = warp(blended, corner @ np.linalg.inv(crop_from_region), (shown.shape[0], shown.shape[1]))
+    back = back.clamp(float(blended.min()), float(blended.max()))
+    picture = plate.picture.clone()
+    picture[..., window[0], window[1]] = torch.lerp(plate.picture[..., window[0], window[1]], back, shown)
+    return picture, matte.cpu().numpy()
+
+
+def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings) -> Tensor:
+    """Where the plate is replaced, and how much: H×W in [0, 1] over the region, on its device."""
+    unit_from_region = plate.unit_from_region(face)
     polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead))
-    coverage = polygon_matte(polygon, (height, width), plate.picture.device)
-    inside = inside_crop(unit_from_region, (height, width), plate.picture.device, RIM)
+    coverage = polygon_matte(polygon, plate.size, plate.picture.device)
+    inside = inside_crop(unit_from_region, plate.size, plate.picture.device, RIM)
     side_px = 1 / similarity_scale(unit_from_region)
     matte = inward_feather(coverage * inside, settings.edge / 100 * side_px)
     # A matte written in half must say of every changed pixel that it changed.
-    matte = matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
-    return torch.lerp(plate.picture, back, matte[None, None]), matte.cpu().numpy()
+    return matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
+
+
+def _window(matte: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the rectangle that holds all of a matte; empty if there is none."""
+    rows, columns = (torch.nonzero(matte.amax(dim=dim) > 0).flatten().tolist() for dim in (1, 0))
+    return slice(rows[0], rows[-1] + 1) if rows else slice(0, 0), slice(
+        *(columns[0], columns[-1] + 1) if columns else (0, 0)
+    )
 
 
 def model_space_to_plate(
@@ -205,9 +218,16 @@ def model_space_to_plate(
     return plate.with_rgb(region, rgb, (matte > 0) & np.isfinite(rgb).all(axis=2))
 
 
-def blend_size(pixels_per_crop: float) -> int:
-    """Side of the blend's crop: the power of two that loses nothing where a crop is `pixels_per_crop` plate pixels."""
-    return int(2 ** max(6, min(13, math.ceil(math.log2(max(1.0, pixels_per_crop))))))
+def blend_size(pixels_per_crop: float, network_size: int) -> int:
+    """Side of the blend's crop: a power of two that loses nothing of the swap.
+
+    Args:
+        pixels_per_crop: plate pixels along the crop's side.
+        network_size: pixels of the swap. A larger blend would show no more of it; what it would keep more of is the
+            plate in the first two crop pixels inside the outline, where hardly any of the blend shows.
+    """
+    needed = min(pixels_per_crop, network_size)
+    return int(2 ** max(6, math.ceil(math.log2(max(1.0, needed)))))
 
 
 def inside_crop(

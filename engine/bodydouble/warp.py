@@ -1,8 +1,8 @@
 """Resampling by a similarity: plate to crop and crop to plate, exact below a hundredth of a pixel at 8K.
 
 Convention: matrices are 3×3, column vectors, destination first, in *pixel-centre* coordinates: (0, 0) is the centre of
-the first pixel of the tensor. Neither ``torch.nn.functional.grid_sample`` (float32 coordinates, cubic with A = -0.75,
-which rings and does not reproduce a ramp) nor ``interpolate`` (no rotation) can do this.
+the first pixel of the tensor. ``torch.nn.functional.grid_sample`` (float32 coordinates, cubic with A = -0.75, which
+rings and does not reproduce a ramp) cannot do this, and ``interpolate`` (no rotation) only for `resize`.
 
 Method: where the map minifies, the source is first low-passed by the cubic kernel stretched to the destination's pixel
 pitch, on the source's own grid. The filter is the same at every pixel and goes to the identity as the scale goes to 1,
@@ -17,10 +17,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 Padding = Literal["edge", "zero"]
 
 _MARGIN = 3  # source pixels beyond the image that four taps of the cubic can still see, and one
+
+_PIXELS_AT_ONCE = {True: 1 << 15, False: 1 << 22}
+"""Destination pixels gathered together: on a CPU few enough for their indices and weights to stay in its cache."""
 
 
 def warp(
@@ -133,12 +137,12 @@ def _span(positions: torch.Tensor, radius: int, stride: int) -> tuple[int, int]:
     return first, (samples - 1) * stride + 1 + 2 * radius
 
 
-def _keys(t: torch.Tensor | npt.NDArray[np.float64]) -> torch.Tensor:
+def _keys(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Keys' cubic convolution kernel, a = -1/2, support (-2, 2) (1981, Eq. 15)."""
-    s = torch.as_tensor(t).abs()
+    s = np.abs(t)
     near = (1.5 * s - 2.5) * s * s + 1
     far = ((-0.5 * s + 2.5) * s - 4) * s + 2
-    return torch.where(s <= 1, near, torch.where(s < 2, far, torch.zeros_like(s)))
+    return np.where(s <= 1, near, np.where(s < 2, far, 0.0))
 
 
 def _low_pass(region: torch.Tensor, pitch: float, radius: int, stride: int, dim: int) -> torch.Tensor:
@@ -161,18 +165,56 @@ def _low_pass(region: torch.Tensor, pitch: float, radius: int, stride: int, dim:
 
 
 def _cubic(region: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Cubic convolution of C×h×w at x, y (h'×w' float64; one sample or more from the low border, two from the high)."""
+    """Cubic convolution of C×h×w at x, y (h'×w' float64; one sample or more from the low border, two from the high).
+
+    The sixteen taps of a pixel are one weighted sum of sixteen rows of the (h·w)×C table of pixels: `embedding_bag`,
+    which every device has as one kernel with a fixed order of summing.
+    """
     channels, _, width = region.shape
+    table = region.permute(1, 2, 0).reshape(-1, channels).contiguous()
     left, top = x.floor(), y.floor()
-    fraction_x, fraction_y = (x - left).float().flatten(), (y - top).float().flatten()
-    fraction_x, fraction_y = fraction_x.to(region.device), fraction_y.to(region.device)
-    first = ((top - 1) * width + (left - 1)).long().flatten().to(region.device)
-    flat = region.reshape(channels, -1)
-    weights_x = [_keys(fraction_x - tap) for tap in (-1, 0, 1, 2)]
-    total = torch.zeros((channels, first.numel()), dtype=torch.float32, device=region.device)
-    for row in range(4):
-        line = flat.index_select(1, first + row * width) * weights_x[0]
-        for column in range(1, 4):
-            line.addcmul_(flat.index_select(1, first + (row * width + column)), weights_x[column])
-        total.addcmul_(line, _keys(fraction_y - (row - 1)))
-    return total.reshape(channels, *x.shape)
+    first = ((top - 1) * width + (left - 1)).int()
+    fraction_x, fraction_y = (x - left).float(), (y - top).float()
+    taps = (torch.arange(4)[:, None] * width + torch.arange(4)).flatten().int().to(region.device)
+    height, out_width = x.shape
+    result = torch.empty((height, out_width, channels), dtype=torch.float32, device=region.device)
+    rows = max(1, _PIXELS_AT_ONCE[region.device.type == "cpu"] // max(1, out_width))
+    for low in range(0, height, rows):
+        part = slice(low, low + rows)
+        weights = _four_taps(fraction_y[part])[..., :, None] * _four_taps(fraction_x[part])[..., None, :]
+        places = first[part].reshape(-1, 1).to(region.device) + taps
+        weights = weights.reshape(-1, 16).to(region.device)
+        line = F.embedding_bag(places, table, per_sample_weights=weights, mode="sum")
+        result[part] = line.reshape(-1, out_width, channels)
+    return result.permute(2, 0, 1).contiguous()
+
+
+def _four_taps(t: torch.Tensor) -> torch.Tensor:
+    """Weights of the samples at -1, 0, 1, 2 for a place t in [0, 1): `_keys` of each distance, …×4."""
+    squared = t * t
+    cubed = squared * t
+    return torch.stack(
+        (
+            squared - 0.5 * (cubed + t),
+            1.5 * cubed - 2.5 * squared + 1,
+            2 * squared - 1.5 * cubed + 0.5 * t,
+            0.5 * (cubed - squared),
+        ),
+        dim=-1,
+    )
+
+
+def resize(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Another resolution of the same picture, outer edges on outer edges: the cubic of `warp`, without a turn.
+
+    Args:
+        image: N×C×H×W float32.
+        size: (height, width).
+
+    Returns:
+        N×C×height×width float32. At the border torch leaves out the taps that fall outside, instead of continuing the
+        border pixel; further in it is what `warp` gives to 1e-5 where it enlarges.
+    """
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True)
