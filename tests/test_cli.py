@@ -24,7 +24,7 @@ SURFACE = {
     "info": {"--part", "--view", "--ocio", "--json"},
     "align": {
         "--out", "--frames", "--part", "--view", "--ocio", "--colorspace", "--stills", "--beta", "--smoothing",
-        "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--json",
+        "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--progress", "--json", "--report",
     },
     "extract": {
         "--faces", "--persona", "--out", "--frames", "--person", "--size", "--min-confidence", "--rights", "--part",
@@ -39,11 +39,12 @@ SURFACE = {
         "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
         "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",
         "--settings",
-        "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--json",
+        "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report",
+        "--frame-syntax", "--chunk", "--on-missing", "--on-error", "--threads", "--max-memory",
     },
     "review": {
         "--plate", "--out", "--faces", "--frames", "--view", "--look", "--part", "--plate-view", "--ocio",
-        "--colorspace", "--json",
+        "--colorspace", "--progress", "--json", "--report",
     },
     "serve": set(),
     "verify": {"--frames", "--plate", "--model", "--json"},

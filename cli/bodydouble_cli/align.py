@@ -15,14 +15,14 @@ from bodydouble_cli.options import (
     chosen_frames,
     colorspace_option,
     frames_option,
-    json_option,
     ocio_option,
     open_colour,
     part_option,
     plate_argument,
+    reporting_options,
     view_option,
 )
-from bodydouble_cli.progress import open_run
+from bodydouble_cli.progress import Reporting, open_run
 
 if TYPE_CHECKING:
     from bodydouble.aligning import FrameDetections
@@ -69,7 +69,7 @@ DEFAULT = AlignSettings()
     help="Folder for PNGs of the plate with the faces drawn over it.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing sidecar.")
-@json_option
+@reporting_options
 def align(
     plate: str,
     out: Path,
@@ -86,7 +86,7 @@ def align(
     csv_path: Path | None,
     overlay: Path | None,
     overwrite: bool,
-    as_json: bool,
+    reporting: Reporting,
 ) -> None:
     """Find the faces of a plate, follow each person through the shot and steady the landmarks.
 
@@ -115,7 +115,7 @@ def align(
     wanted = chosen_frames(sequence, frames)
     empty: list[int] = []
     colour = open_colour(ocio)
-    with open_run("align", frames=len(wanted), as_json=as_json) as run:
+    with open_run("align", frames=len(wanted), reporting=reporting) as run:
         if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
             run.notice(notice)
 

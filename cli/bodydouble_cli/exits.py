@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bodydouble.errors import BodydoubleError, OutOfMemoryError
+from bodydouble.errors import BodydoubleError, OutOfMemoryError, is_out_of_memory
 
 BUG = 1
 USAGE = 2
@@ -65,14 +65,3 @@ def message_of(problem: BaseException) -> str | None:
     if is_out_of_memory(problem):
         return f"Out of memory: {str(problem).splitlines()[0] if str(problem) else 'no details'}"
     return None
-
-
-def is_out_of_memory(problem: BaseException) -> bool:
-    """Host or device memory ran out. Known by name: asking torch would load it."""
-    if isinstance(problem, MemoryError):
-        return True
-    name = type(problem).__name__
-    if name == "OutOfMemoryError" and type(problem).__module__.split(".")[0] == "torch":
-        return True
-    # torch's host allocator raises a bare RuntimeError.
-    return isinstance(problem, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(problem)

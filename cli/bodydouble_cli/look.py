@@ -27,10 +27,10 @@ _OPTIONS = (
     ),
     click.option(
         "--on-no-face",
-        type=click.Choice(["fail", "plate"]),
+        type=click.Choice(["fail", "plate", "black"]),
         default=DEFAULT.on_no_face,
         show_default=True,
-        help="A frame without a face fails, or becomes a copy of the plate.",
+        help="A frame without a face fails, or becomes a copy of the plate, or black.",
     ),
     click.option(
         "--layers", is_flag=True, help="Add matte, un-blended face, confidence and ST map as channels bodydouble.*."

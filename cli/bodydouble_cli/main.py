@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 
 import click
 
@@ -14,11 +12,12 @@ import bodydouble
 from bodydouble_cli.align import align
 from bodydouble_cli.demo import demo
 from bodydouble_cli.doctor import doctor
-from bodydouble_cli.exits import EXIT_CODES, Terminated, exit_code_of, message_of
+from bodydouble_cli.exits import EXIT_CODES, exit_code_of, message_of
 from bodydouble_cli.extract import extract
 from bodydouble_cli.info import info
 from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
+from bodydouble_cli.signals import catch_signals
 from bodydouble_cli.swap import swap
 from bodydouble_cli.train import train
 from bodydouble_cli.verify import verify
@@ -83,9 +82,5 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the `bodydouble` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    catch_signals()
     sys.exit(run(sys.argv[1:]))
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise Terminated

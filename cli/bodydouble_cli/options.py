@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bodydouble.errors import BodydoubleError
+from bodydouble_cli.displays import FORMATS
+from bodydouble_cli.progress import Reporting
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
     from bodydouble.frames import FrameRange
     from bodydouble.sequences import PlateSequence
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class FramesType(click.ParamType):
@@ -87,6 +94,34 @@ device_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Write events as JSON lines on standard output, one object per line."
 )
+
+
+_REPORTING_OPTIONS = (
+    click.option(
+        "--progress",
+        type=click.Choice(FORMATS),
+        help="How the run tells how far it is.  [default: a bar on a terminal, else plain]",
+    ),
+    json_option,
+    click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Also write what became of every frame here, as one JSON document.",
+    ),
+)
+
+
+def reporting_options(command: Command) -> Command:
+    """Adds --progress, --json (progress as JSON lines) and --report; the command takes `reporting`."""
+
+    @functools.wraps(command)
+    def call(*args: Any, progress: str | None, as_json: bool, report: Path | None, **options: Any) -> Any:
+        if as_json and progress not in (None, "json"):
+            raise click.UsageError(f"--json and --progress {progress} contradict each other.")
+        return command(*args, reporting=Reporting("json" if as_json else progress, report), **options)
+
+    return functools.reduce(lambda made, option: option(made), reversed(_REPORTING_OPTIONS), call)  # type: ignore
 
 
 def open_colour(ocio: Path | None) -> Colour:

@@ -1,52 +1,57 @@
-"""Shows a run: a bar on a terminal, flushed lines in a log, JSON lines for a program.
+"""A run of a command: every event of it passes through here, is counted, shown and, if wanted, recorded.
 
-Progress goes to standard error, results to standard output; with `--json` standard output holds event lines only.
+Progress goes to standard error, results to standard output; with JSON or a farm engine's lines everything is on
+standard output.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 import bodydouble
 from bodydouble import events
-from bodydouble.errors import FramesFailedError
+from bodydouble.errors import FramesFailedError, OutputError
+from bodydouble_cli.displays import Both, Display, display_for, reason_of
 from bodydouble_cli.exits import exit_code_of, message_of
+from bodydouble_cli.runrecord import RunRecord
+
+if TYPE_CHECKING:
+    from bodydouble.warm import Warm
 
 LISTED_REASONS = 10
 
 
-class Display(Protocol):
-    """Shows one event."""
+@dataclass(frozen=True)
+class Reporting:
+    """How a run tells of itself. progress: one of `displays.FORMATS`, None to choose; report: JSON file to write."""
 
-    def show(self, event: events.Event) -> None:
-        """Shows `event` at once."""
+    progress: str | None = None
+    report: Path | None = None
 
 
 @dataclass(frozen=True)
 class Served:
-    """What a worker hands to the command it runs, as click's context object: where its events go."""
+    """What a worker hands to the command it runs, as click's context object: where its events go, and what it keeps."""
 
     display: Display
+    warm: Warm
 
 
 class Run:
     """One run of a command: every event passes through `emit`, which counts it and shows it."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, display: Display, frames: int = 0) -> None:
         self._display = display
+        self._frames = frames
         self._frames_done: set[int] = set()
         self.skipped = 0
         self.failures: list[events.FrameFailed] = []
@@ -79,29 +84,42 @@ class Run:
     def raise_failures(self) -> None:
         """Raises `FramesFailedError` with every failed frame and its reason."""
         if self.failures:
-            total = self.done + self.skipped + len(self.failures)
-            raise FramesFailedError(failure_text(self.failures, total))
+            tried = self.done + self.skipped + len(self.failures)
+            text = failure_text(self.failures, max(tried, self._frames))
+            untried = self._frames - tried
+            raise FramesFailedError(f"{text}\n  {untried} more were not tried" if untried > 0 else text)
 
 
 @contextmanager
-def open_run(command: str, *, frames: int = 0, as_json: bool = False) -> Iterator[Run]:
-    """A run from its first to its last event; raises `FramesFailedError` at the end if any frame failed."""
+def open_run(
+    command: str, *, frames: int = 0, as_json: bool = False, reporting: Reporting | None = None
+) -> Iterator[Run]:
+    """A run from its first to its last event; raises `FramesFailedError` at the end if any frame failed.
+
+    frames: how many it will report. reporting: how; None for lines and bars, or with `as_json` for JSON lines.
+    """
+    reporting = reporting or Reporting("json" if as_json else None)
     started = time.monotonic()
     with ExitStack() as stack:
-        run = Run(_display(as_json, stack))
+        worker = served()
+        display = worker.display if worker is not None else display_for(reporting.progress, stack)
+        record = None if reporting.report is None else RunRecord(reporting.report)
+        run = Run(display if record is None else Both(display, record), frames)
 
-        def finish(exit_code: int, message: str) -> None:
-            run.emit(
-                events.RunDone(
-                    exit_code=exit_code,
-                    done=run.done,
-                    failed=len(run.failures),
-                    skipped=run.skipped,
-                    seconds=round(time.monotonic() - started, 3),
-                    outputs=run.outputs,
-                    message=message,
-                )
+        def finish(exit_code: int, message: str) -> events.RunDone:
+            last = events.RunDone(
+                exit_code=exit_code,
+                done=run.done,
+                failed=len(run.failures),
+                skipped=run.skipped,
+                seconds=round(time.monotonic() - started, 3),
+                outputs=run.outputs,
+                message=message,
             )
+            if record is not None:
+                last = record.finish(last)
+            run.emit(last)
+            return last
 
         run.emit(events.RunStarted(command, bodydouble.__version__, frames))
         try:
@@ -110,7 +128,8 @@ def open_run(command: str, *, frames: int = 0, as_json: bool = False) -> Iterato
         except BaseException as problem:
             finish(exit_code_of(problem), message_of(problem) or f"{type(problem).__name__}: {problem}")
             raise
-        finish(0, "")
+        if (last := finish(0, "")).exit_code:
+            raise OutputError(last.message)
 
 
 def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
@@ -119,9 +138,7 @@ def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
 
     frames_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for failure in failures:
-        # Messages name the frame's file; they are the same reason all the same.
-        reason = re.sub(rf"(?<!\d)0*{failure.frame}(?!\d)", "####", failure.message)
-        frames_of[failure.status, reason].append(failure.frame)
+        frames_of[failure.status, reason_of(failure)].append(failure.frame)
     lines = [f"{len(failures)} of {total} frames have no result:"]
     for (status, reason), frames in list(frames_of.items())[:LISTED_REASONS]:
         lines.append(f"  {FrameRange.of(frames)} {status.replace('_', ' ')}: {reason}")
@@ -131,138 +148,17 @@ def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
     return "\n".join(lines)
 
 
-class JsonLines:
-    """Events as JSON lines on standard output."""
-
-    def show(self, event: events.Event) -> None:
-        """Writes one line and flushes it: a reader may wait for it."""
-        print(events.event_to_line(event), flush=True)
-
-
-class _News:
-    """Leaves out of finished frames what the frame before them said already."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def of(self, event: events.FrameDone) -> events.FrameDone:
-        """The event, without its message when that is not new."""
-        last, self._last = self._last, event.message
-        return replace(event, message="") if event.message == last else event
-
-
-class PlainLines:
-    """One flushed line per event, for logs."""
-
-    def __init__(self) -> None:
-        self._total = 0
-        self._count = 0
-        self._news = _News()
-
-    def show(self, event: events.Event) -> None:
-        """Writes the event's line, if it has one."""
-        if isinstance(event, events.FrameDone):
-            event = self._news.of(event)
-        if isinstance(event, events.RunStarted):
-            self._total = event.frames
-        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
-            self._count += 1
-        text = plain_text(event)
-        if text and isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._total:
-            text = f"[{self._count}/{self._total}] {text}"
-        if text:
-            print(text, file=sys.stderr, flush=True)
-        if isinstance(event, events.RunDone):
-            show_outputs(event)
-
-
-class TerminalBar:
-    """A bar with the time left; failures and notices scroll above it."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
-        self._task: TaskID | None = None
-        self._stage = ""
-        self._news = _News()
-
-    def show(self, event: events.Event) -> None:
-        """Moves the bar or prints above it."""
-        if isinstance(event, events.RunStarted):
-            if event.frames:
-                self._begin(event.command, event.frames)
-        elif isinstance(event, events.Progress):
-            if event.stage != self._stage or self._task is None:
-                self._begin(event.stage, event.total)
-            assert self._task is not None
-            self._bar.update(self._task, completed=event.done, total=event.total or None, note=event.message)
-        elif isinstance(event, events.RunDone):
-            self._bar.stop()
-            show_outputs(event)
-        elif isinstance(event, events.Notice | events.FrameFailed):
-            self._bar.console.print(plain_text(event), markup=False, highlight=False)
-        elif isinstance(event, events.FrameDone) and self._news.of(event).message:
-            self._bar.console.print(f"frame {event.frame}: {event.message}", markup=False, highlight=False)
-        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._task is not None:
-            self._bar.update(self._task, advance=1, note=f"frame {event.frame}")
-
-    def _begin(self, stage: str, total: int) -> None:
-        self._stage = stage
-        self._task = self._bar.add_task(stage, total=total or None, note="")
-
-
-def plain_text(event: events.Event) -> str:
-    """An event as one line for people; empty where there is nothing to say."""
-    if isinstance(event, events.FrameDone):
-        took = f" in {sum(event.seconds.values()):.2f} s" if event.seconds else ""
-        return f"frame {event.frame} done{took}" + (f": {event.message}" if event.message else "")
-    if isinstance(event, events.FrameSkipped):
-        return f"frame {event.frame} skipped" + (f": {event.message}" if event.message else "")
-    if isinstance(event, events.FrameFailed):
-        return f"frame {event.frame} {event.status.replace('_', ' ')}: {event.message}"
-    if isinstance(event, events.Notice):
-        return f"note: {event.message}"
-    if isinstance(event, events.Progress):
-        count = f" {event.done}/{event.total}" if event.total else ""
-        return f"{event.stage}{count}" + (f" {event.message}" if event.message else "")
-    return ""
-
-
 def show_facts(facts: Mapping[str, Any], text: str, as_json: bool) -> None:
     """The answer of a command that only looks: for people, as one JSON document, or as an event of a worker."""
-    served = _served()
+    worker = served()
     document = json.dumps(facts, indent=2, default=str)
-    if served is not None:
-        served.display.show(events.Facts(json.loads(document)))
+    if worker is not None:
+        worker.display.show(events.Facts(json.loads(document)))
     else:
         click.echo(document if as_json else text)
 
 
-def show_outputs(event: events.RunDone) -> None:
-    """The named results of a run on standard output."""
-    width = max((len(name) for name in event.outputs), default=0)
-    for name, path in event.outputs.items():
-        click.echo(f"{name:<{width}}  {path}")
-
-
-def _served() -> Served | None:
+def served() -> Served | None:
+    """The worker that runs this command; None on an ordinary command line."""
     context = click.get_current_context(silent=True)
     return None if context is None else context.find_object(Served)
-
-
-def _display(as_json: bool, stack: ExitStack) -> Display:
-    if (served := _served()) is not None:
-        return served.display
-    if as_json:
-        return JsonLines()
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return PlainLines()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    return TerminalBar(stack.enter_context(Bar(*columns, console=console)))

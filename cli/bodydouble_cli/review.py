@@ -13,12 +13,12 @@ from bodydouble_cli.options import (
     chosen_frames,
     colorspace_option,
     frames_option,
-    json_option,
     ocio_option,
     open_colour,
     part_option,
+    reporting_options,
 )
-from bodydouble_cli.progress import open_run
+from bodydouble_cli.progress import Reporting, open_run
 
 if TYPE_CHECKING:
     from bodydouble.frames import FrameRange
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @ocio_option
 @colorspace_option
-@json_option
+@reporting_options
 def review(
     result: str,
     plate: str,
@@ -52,7 +52,7 @@ def review(
     look: str | None,
     part: str | None,
     plate_view: str | None,
-    as_json: bool,
+    reporting: Reporting,
 ) -> None:
     """Make the quality page of a finished swap: contact sheet, plots and numbers.
 
@@ -71,7 +71,7 @@ def review(
     finished = find_plate(result, part, plate_view)
     shot = read_shot_faces(faces) if faces else None
     wanted = chosen_frames(source, frames)
-    with open_run("review", frames=len(wanted), as_json=as_json) as run:
+    with open_run("review", frames=len(wanted), reporting=reporting) as run:
 
         def on_frame(reviewed: FrameReview) -> None:
             if reviewed.status == "done":

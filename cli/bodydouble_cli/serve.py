@@ -7,15 +7,18 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bodydouble import events
-from bodydouble.errors import UsageError, near_names
+from bodydouble.errors import UsageError, is_out_of_memory, near_names
 from bodydouble.jobs import Job, job_from_line, job_id_of
 from bodydouble_cli.exits import EXIT_CODES, Cancelled, exit_code_of, is_stop, message_of
 from bodydouble_cli.progress import Served
+
+if TYPE_CHECKING:
+    from bodydouble.warm import Warm
 
 READ_BYTES = 65536
 
@@ -100,6 +103,9 @@ class JobDisplay:
 
 def serve_jobs(root: click.Group, inbox: Inbox, write: Callable[[str], None]) -> None:
     """Does jobs until there are no more."""
+    from bodydouble.warm import Warm
+
+    warm = Warm()
     while True:
         id, job = inbox.next()
         if job is None:
@@ -112,22 +118,24 @@ def serve_jobs(root: click.Group, inbox: Inbox, write: Callable[[str], None]) ->
             if job.command == "quit":
                 return
         else:
-            do_job(root, job, display)
+            do_job(root, job, display, warm)
             inbox.close(id)
 
 
-def do_job(root: click.Group, job: Job, display: JobDisplay) -> None:
+def do_job(root: click.Group, job: Job, display: JobDisplay, warm: Warm) -> None:
     """Runs a job's command to its last event; signals go on to the caller, after it."""
     code, message = 0, ""
     try:
         arguments = [job.command, *command_line(root.commands[job.command], job.arguments)]
-        root.main(args=arguments, prog_name="bodydouble", standalone_mode=False, obj=Served(display))
+        root.main(args=arguments, prog_name="bodydouble", standalone_mode=False, obj=Served(display, warm))
     except BaseException as problem:
         code, message = exit_code_of(problem), message_of(problem) or f"{type(problem).__name__}: {problem}"
         if message_of(problem) is None:
             traceback.print_exc()
         if is_stop(problem):
             raise
+        if is_out_of_memory(problem):
+            warm.drop()
     finally:
         # What fails before the run begins, such as a wrong option, has no last event of its own.
         if not display.ended:

@@ -10,25 +10,24 @@ import click
 
 from bodydouble.errors import UsageError
 from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
+from bodydouble.settings import RunSettings
 from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.farming import FrameChoice, frame_options, run_options
 from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
-    chosen_frames,
     colorspace_option,
     device_option,
-    frames_option,
-    json_option,
     ocio_option,
     open_colour,
     part_option,
     plate_argument,
+    reporting_options,
     view_option,
 )
-from bodydouble_cli.progress import open_run
+from bodydouble_cli.progress import Reporting, open_run, served
 
 if TYPE_CHECKING:
     from bodydouble.framejob import FrameResult
-    from bodydouble.frames import FrameRange
 
 
 @click.command(short_help="Replace the face in a plate with a persona.", epilog=EXIT_CODES)
@@ -39,26 +38,27 @@ if TYPE_CHECKING:
 @click.option(
     "--faces", type=click.Path(path_type=Path), help="Shot faces from align.  [default: aligns the whole plate first]"
 )
-@frames_option
+@frame_options
 @click.option("--person", type=int, help="Whose face to replace.  [default: the most prominent person]")
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's]")
 @click.option("--patch", metavar="OUT", help="Also write the crop-space swap, with its matrix: a pattern or a folder.")
 @look_options
 @click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
+@run_options
 @device_option
 @part_option
 @view_option
 @ocio_option
 @colorspace_option
-@json_option
+@reporting_options
 def swap(
     plate: str,
     out: str,
     model: Path,
     persona: str,
     faces: Path | None,
-    frames: FrameRange | None,
+    frames: FrameChoice,
     person: int | None,
     production: str | None,
     compression: str | None,
@@ -69,7 +69,8 @@ def swap(
     view: str | None,
     ocio: Path | None,
     colorspace: str | None,
-    as_json: bool,
+    run_settings: RunSettings,
+    reporting: Reporting,
     settings_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -86,22 +87,26 @@ def swap(
           --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1024
     """
     from bodydouble.checkpoint import read_card
+    from bodydouble.devices import limit_memory
     from bodydouble.reading import colour_notice, find_plate
     from bodydouble.rights import check_rights
     from bodydouble.sequences import PlateSequence
     from bodydouble.shotfaces import read_shot_faces
     from bodydouble.swapping import swap_sequence
 
+    worker = served()
+    if run_settings.max_memory is not None and worker is None:
+        limit_memory(run_settings.max_memory)
     look = chosen_look(settings_file, flags)
     sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
-    wanted = chosen_frames(sequence, frames)
+    wanted = frames.of(sequence)
     colour = open_colour(ocio)
     patches = PlateSequence.output(patch, like=sequence) if patch else None
     if patches is not None and patches.path(target.frames[0]).resolve() == target.path(target.frames[0]).resolve():
         raise UsageError(f"{patch}: --patch would replace the frames of --out; name another folder or pattern.")
-    with open_run("swap", frames=len(wanted), as_json=as_json) as run:
+    with open_run("swap", frames=len(wanted), reporting=reporting) as run:
         if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
             run.notice(notice)
         if read_card(model).persona(persona).rights is None:
@@ -124,6 +129,8 @@ def swap(
             compression=compression,
             production=production,
             patches=patches,
+            run=run_settings,
+            warm=worker.warm if worker else None,
         ):
             run.emit(_event(result))
         run.output("frames", target.pattern)
@@ -134,7 +141,7 @@ def swap(
 def _event(result: FrameResult) -> Event:
     path = str(result.path) if result.path is not None else None
     if result.status == "done":
-        return FrameDone(result.frame, path, result.confidence, dict(result.seconds), result.message)
+        return FrameDone(result.frame, path, result.confidence, dict(result.seconds), result.message, result.shows)
     if result.status == "skipped":
-        return FrameSkipped(result.frame, path, result.message)
+        return FrameSkipped(result.frame, path, result.message, result.shows)
     return FrameFailed(result.frame, result.status, result.message)

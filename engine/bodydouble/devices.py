@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import resource
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -36,6 +39,17 @@ def run_on(device: torch.device, precision: str) -> AbstractContextManager[None]
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+@contextmanager
+def intra_op_threads(count: int) -> Iterator[None]:
+    """Let torch share each operation on the CPU among `count` cores; as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next tensor, for the life of the process.
 
@@ -51,3 +65,22 @@ def keep_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
+
+
+def limit_memory(bytes: int) -> None:
+    """Let this process's allocations fail, for the rest of its life, when it would hold more than `bytes`.
+
+    Without effect where the system has no such limit.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (bytes if most == resource.RLIM_INFINITY else min(bytes, most), most))
+
+
+def memory_in_use() -> int:
+    """Bytes of the host's memory that this process holds now; the most it ever held where the system says no more."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

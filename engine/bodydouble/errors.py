@@ -96,6 +96,17 @@ class OutOfMemoryError(BodydoubleError):
     exit_code = 33
 
 
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether the host's or the device's memory ran out. Known by name: asking torch would load it."""
+    if isinstance(problem, MemoryError | OutOfMemoryError):
+        return True
+    name = type(problem).__name__
+    if name == "OutOfMemoryError" and type(problem).__module__.split(".")[0] == "torch":
+        return True
+    # torch's host allocator raises a bare RuntimeError.
+    return isinstance(problem, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(problem)
+
+
 def near_names(name: str, known: Iterable[str]) -> str:
     """The sentence that helps after a misspelt name: near matches, or all names when they are few."""
     known = list(known)

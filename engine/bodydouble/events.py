@@ -32,7 +32,10 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class FrameDone:
-    """A frame is finished and, where `path` is given, on disk. `seconds` by stage; `confidence` in 0..1 or None."""
+    """A frame is finished and, where `path` is given, on disk. `seconds` by stage; `confidence` in 0..1 or None.
+
+    `shows`: of a swap "swap", or "plate" or "black" where a rule allowed that; else empty.
+    """
 
     kind: ClassVar[str] = "frame_done"
     frame: int
@@ -40,6 +43,7 @@ class FrameDone:
     confidence: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     message: str = ""
+    shows: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,16 @@ class FrameFailed:
 
 @dataclass(frozen=True)
 class FrameSkipped:
-    """A frame that needed no work, such as one that already exists."""
+    """A frame that needed no work: it already exists, or (no `path`) the plate does not have it and a rule allows that.
+
+    `shows`: as of a frame that is done.
+    """
 
     kind: ClassVar[str] = "frame_skipped"
     frame: int
     path: str | None = None
     message: str = ""
+    shows: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from fileseq import FrameSet
@@ -10,6 +11,8 @@ from fileseq.exceptions import FileSeqException
 from bodydouble.errors import UsageError
 
 EXAMPLE = "1001-1100, 1001-1100x2,1120 or -5-10"
+OPENJD_EXAMPLE = "1001-1100, 1001-1100:2,1120 or -5-10"
+OPENJD_PIECE = re.compile(r"(?P<first>-?\d+)(?:\s*-\s*(?P<last>-?\d+)(?:\s*:\s*(?P<step>-?\d+))?)?")
 
 
 class FrameRange:
@@ -36,6 +39,23 @@ class FrameRange:
     def parse(cls, text: str) -> FrameRange:
         """The range that a text names. Errors: UsageError with an example of a right range."""
         return cls(text)
+
+    @classmethod
+    def parse_openjd(cls, text: str) -> FrameRange:
+        """The range that an Open Job Description range expression names: there `1-10:2` is every second frame.
+
+        Errors: UsageError with an example of a right range.
+        """
+        frames: list[int] = []
+        for piece in text.split(","):
+            found = OPENJD_PIECE.fullmatch(piece.strip())
+            first = int(found["first"]) if found else 0
+            last = int(found["last"]) if found and found["last"] else first
+            step = int(found["step"]) if found and found["step"] else 1
+            if found is None or step == 0 or (last - first) * step < 0:
+                raise UsageError(f'"{text}" is not a frame range of OpenJD. Write it like {OPENJD_EXAMPLE}.')
+            frames += range(first, last + (1 if step > 0 else -1), step)
+        return cls.of(frames)
 
     @classmethod
     def of(cls, frames: Iterable[int]) -> FrameRange:

@@ -27,8 +27,8 @@ from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
     "Header", "Part", "Plate", "Region", "check_compression", "lossy_compression", "output_compression",
-    "output_compression_of", "picture_plate", "read_headers", "read_image", "read_plate", "why_unsupported",
-    "write_image", "write_plate",
+    "output_compression_of", "picture_plate", "read_headers", "read_image", "read_plate", "use_threads",
+    "why_unsupported", "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
@@ -43,6 +43,12 @@ LOSSLESS_DEFAULT = "zip"
 # allocating what it asks for could take the machine down; small claims cost nothing and are let through.
 MAX_EXPANSION = 2000
 ALWAYS_ALLOWED_BYTES = 256 << 20
+
+
+def use_threads(count: int) -> None:
+    """How many threads OpenImageIO may use to pack and unpack a file, for the life of the process."""
+    oiio.attribute("threads", count)
+    oiio.attribute("exr_threads", count)
 
 
 def read_headers(path: str | Path) -> tuple[Header, ...]:

@@ -257,9 +257,23 @@ class Plate:
         # Named as ours, or the file's own bytes of them would be put back when the plate is written.
         return self._with_main(dataclasses.replace(self.main, spec=spec, added=self.main.added | gone))
 
+    def blackened(self) -> Plate:
+        """A plate of the same parts, channels and windows that is 0 everywhere, alpha included; without a time code,
+        as it may stand for a frame that does not exist.
+        """
+        return dataclasses.replace(self, parts=tuple(_blackened(part) for part in self.parts))
+
     def _with_main(self, main: Part) -> Plate:
         index = self.main_index
         return dataclasses.replace(self, parts=(*self.parts[:index], main, *self.parts[index + 1 :]))
+
+
+def _blackened(part: Part) -> Part:
+    spec = part.spec.copy()
+    for name in ("smpte:TimeCode", "smpte:KeyCode"):
+        spec.erase_attribute(name)
+    raw = {name: value for name, value in part.raw.items() if name not in ("timeCode", "keyCode")}
+    return dataclasses.replace(part, spec=spec, raw=raw, pixels=tuple(np.zeros_like(pixels) for pixels in part.pixels))
 
 
 def _overlap(a: Region, b: Region) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

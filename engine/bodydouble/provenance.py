@@ -51,7 +51,8 @@ class Origin:
         production: what it was made for, as `--production` said.
         rights: the persona's rights record as a document, None without one.
         job: digest of everything the result depends on; a run that is resumed compares it.
-        swapped: False for a frame without a face, which is a copy of the plate.
+        swapped: False for a frame without a face.
+        shows: what the frame shows: "swap", "plate" (a copy of it) or "black".
         confidence, person: of the alignment; None without a face.
     """
 
@@ -69,6 +70,7 @@ class Origin:
     rights: Mapping[str, Any] | None
     job: str
     swapped: bool
+    shows: str = "swap"
     confidence: float | None = None
     person: int | None = None
 
@@ -98,6 +100,7 @@ def stamp_of(origin: Origin) -> dict[str, Value]:
         "notice": NO_RECORD_NOTICE if record is None and origin.swapped else None,
         "job": origin.job,
         "swapped": int(origin.swapped),
+        "shows": origin.shows,
         "confidence": None if origin.confidence is None else float(origin.confidence),
         "person": origin.person,
     }

@@ -139,7 +139,8 @@ class SwapSettings:
         blend_size: side of the crop the blend works on, in pixels; None for the power of two that holds the largest
             face of the shot, or the network's size where that is smaller: nothing of the swap is lost.
         min_confidence: faces below it count as no face.
-        on_no_face: a frame without a face fails ("fail"), or becomes a copy of the plate ("plate"), which is reported.
+        on_no_face: a frame without a face fails ("fail"), or becomes a copy of the plate ("plate") or black ("black"),
+            which is reported.
         layers: add what comp asks for to every frame as channels, see `bodydouble.swaplayers`.
         precision: of the network, "fp32" or "bf16" autocast.
     """
@@ -150,7 +151,7 @@ class SwapSettings:
     plate_levels: int = 2
     blend_size: int | None = None
     min_confidence: float = 0.1
-    on_no_face: Literal["fail", "plate"] = "fail"
+    on_no_face: Literal["fail", "plate", "black"] = "fail"
     layers: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
 
@@ -162,5 +163,35 @@ class SwapSettings:
         size = self.blend_size
         _require(size is None or 16 <= size <= 8192, f"blend size is 16..8192 pixels, not {size}")
         _require(0 <= self.min_confidence <= 1, f"confidence is 0..1, not {self.min_confidence}")
-        _require(self.on_no_face in ("fail", "plate"), f"on_no_face is fail or plate, not {self.on_no_face}")
+        _require(
+            self.on_no_face in ("fail", "plate", "black"), f"on_no_face is fail, plate or black, not {self.on_no_face}"
+        )
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run over many frames behaves. Nothing here changes a pixel of a frame that is swapped.
+
+    Attributes:
+        on_missing: a frame that the plate does not have fails ("fail"), is left out ("skip"), or becomes black like the
+            frame nearest to it ("black").
+        on_error: after a frame that failed the others are done all the same ("continue") or not begun ("stop").
+        threads: processor cores to use; None for as many as torch finds it may.
+        max_memory: bytes of the host's memory to stay below, as well as that can be done; None for no limit.
+        batch: frames that go through the network together; None for one on the CPU and four on a GPU.
+    """
+
+    on_missing: Literal["fail", "skip", "black"] = "fail"
+    on_error: Literal["continue", "stop"] = "continue"
+    threads: int | None = None
+    max_memory: int | None = None
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        rules = ("fail", "skip", "black")
+        _require(self.on_missing in rules, f"on_missing is fail, skip or black, not {self.on_missing}")
+        _require(self.on_error in ("continue", "stop"), f"on_error is continue or stop, not {self.on_error}")
+        _require(self.threads is None or self.threads >= 1, f"threads are at least 1, not {self.threads}")
+        _require(self.max_memory is None or self.max_memory > 0, f"memory is more than nothing, not {self.max_memory}")
+        _require(self.batch is None or 1 <= self.batch <= 64, f"a batch is 1..64 frames, not {self.batch}")

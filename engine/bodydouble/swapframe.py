@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +24,7 @@ from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face
 from bodydouble.swaplayers import face_layers, with_layers
 from bodydouble.swapstages import (
+    PlateRegion,
     blend_crop,
     blend_size,
     composite,
@@ -68,6 +69,26 @@ class SwappedFrame:
     swap: torch.Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedFrame:
+    """A frame before its face goes through the network.
+
+    Attributes:
+        plate, face: what was given.
+        piece: the plate around the face, in model space.
+        crop: the aligned crop, 1×3×s×s with s as the network's size.
+        source: the plate's colour space.
+        seconds: by stage.
+    """
+
+    plate: Plate
+    face: Face
+    piece: PlateRegion
+    crop: torch.Tensor
+    source: str
+    seconds: Mapping[str, float]
+
+
 def load_swap_model(
     folder: Path, persona: str, device: str = "auto", production: str | None = None, today: date | None = None
 ) -> SwapModel:
@@ -79,11 +100,18 @@ def load_swap_model(
     """
     where = pick_device(device)
     comb, card = load_comb(folder, [persona], where)
-    record = card.persona(persona).rights
-    rights = None if record is None else rights_from_document(record, f"rights of {persona} in {folder}")
-    notice = check_rights(rights, persona, today or date.today(), production)
+    notice = rights_notice(card, folder, persona, production, today)
     comb = comb.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return SwapModel(comb, card, persona, where, notice, production)
+
+
+def rights_notice(
+    card: CombCard, folder: Path, persona: str, production: str | None, today: date | None = None
+) -> str | None:
+    """What must be shown about a persona's rights, None for nothing. Raises RightsError, UnknownPersonaError."""
+    record = card.persona(persona).rights
+    rights = None if record is None else rights_from_document(record, f"rights of {persona} in {folder}")
+    return check_rights(rights, persona, today or date.today(), production)
 
 
 def swap_frame(
@@ -103,25 +131,72 @@ def swap_frame(
         NoFaceError: the face lies outside the picture.
         UnknownColourSpaceError: see `Colour`.
     """
+    prepared = prepare_frame(plate, face, model, colour, colorspace)
+    (swap,), seconds = swap_faces([prepared], model, settings.precision)
+    return finish_frame(prepared, swap, seconds, model, colour, settings)
+
+
+def prepare_frame(
+    plate: Plate,
+    face: Face,
+    model: SwapModel,
+    colour: Colour,
+    colorspace: str | None,
+    device: torch.device | None = None,
+) -> PreparedFrame:
+    """The first part of `swap_frame`: the plate around the face in model space, on `device` (None: the model's)."""
     seconds: dict[str, float] = {}
     space = model.card.model_space
     source = colorspace or colour.space_of(plate.attributes, plate.path)
-    with _timed(seconds, "crop"):
+    with timed(seconds, "crop"):
         region = face_region(plate, face)
-        piece = plate_to_model_space(plate, region, colour.converter(source, space.primaries), space, model.device)
+        to_working = colour.converter(source, space.primaries)
+        piece = plate_to_model_space(plate, region, to_working, space, device or model.device)
         crop = warp_to_crop(piece, face, model.comb.dims.size)
-    with _timed(seconds, "network"):
-        latent = encode(model.comb, crop, settings.precision)
-        swap = decode(model.comb, latent, model.persona, settings.precision)
-    with _timed(seconds, "blend"):
+    return PreparedFrame(plate, face, piece, crop, source, seconds)
+
+
+def swap_faces(
+    frames: Sequence[PreparedFrame], model: SwapModel, precision: str, batch: int = 1
+) -> tuple[list[torch.Tensor], dict[str, float]]:
+    """The middle part: the faces of some frames (at most `batch`) through the network at once.
+
+    The network always sees `batch` crops, the last one repeated: its results then do not depend on which frames came
+    together.
+
+    Returns:
+        The swaps, 1×3×s×s each, where their frame's piece is; seconds per frame by stage.
+    """
+    seconds: dict[str, float] = {}
+    with timed(seconds, "network"):
+        crops = [frame.crop.to(model.device) for frame in frames]
+        crops += crops[-1:] * (batch - len(crops))
+        latents = encode(model.comb, torch.cat(crops), precision)
+        swaps = decode(model.comb, latents, model.persona, precision)
+        placed = [swaps[i : i + 1].to(frame.piece.picture.device) for i, frame in enumerate(frames)]
+    return placed, {stage: spent / len(frames) for stage, spent in seconds.items()}
+
+
+def finish_frame(
+    frame: PreparedFrame,
+    swap: torch.Tensor,
+    spent: Mapping[str, float],
+    model: SwapModel,
+    colour: Colour,
+    settings: SwapSettings,
+) -> SwappedFrame:
+    """The last part: the swap blended into the plate. spent: seconds by stage that came on top of the frame's own."""
+    plate, face, piece = frame.plate, frame.face, frame.piece
+    seconds = {stage: frame.seconds.get(stage, 0.0) + spent.get(stage, 0.0) for stage in {**frame.seconds, **spent}}
+    space, region = model.card.model_space, piece.region
+    with timed(seconds, "blend"):
         network_size = model.comb.dims.size
         size = settings.blend_size or blend_size(1 / similarity_scale(face.unit_from_plate), network_size)
-        if size != network_size:
-            crop = warp_to_crop(piece, face, size)
-        matte = face_matte(face, size, settings.forehead, model.device)
+        crop = frame.crop if size == network_size else warp_to_crop(piece, face, size)
+        matte = face_matte(face, size, settings.forehead, piece.picture.device)
         blended = blend_crop(swap, crop, matte, settings)
         picture, region_matte = composite(blended, piece, face, settings)
-        from_working = colour.converter(space.primaries, source)
+        from_working = colour.converter(space.primaries, frame.source)
         result = model_space_to_plate(plate, picture, region_matte, region, from_working, space)
         if settings.layers:
             result = with_layers(result, face_layers(swap, piece, region_matte, face, from_working, space))
@@ -139,7 +214,8 @@ def _paste(whole: NDArray[np.float32], matte: NDArray[np.float32], region: tuple
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time that the block takes to a stage's seconds."""
     start = time.perf_counter()
     yield
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start

@@ -1,27 +1,32 @@
-"""Swapping a sequence: reading ahead, computing, writing behind."""
+"""Swapping a sequence: everything that is settled once for all frames, then the loop over them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+import torch
 
 from bodydouble.aligning import align_shot
 from bodydouble.colour import Colour
-from bodydouble.devices import keep_memory
+from bodydouble.devices import intra_op_threads, keep_memory
 from bodydouble.errors import UsageError
 from bodydouble.framejob import FrameJob, FrameResult
+from bodydouble.frameloop import Plan, run_frames
 from bodydouble.geometry import similarity_scale
-from bodydouble.images import check_compression
+from bodydouble.images import check_compression, use_threads
 from bodydouble.lookfile import ShotLook, shot_look
 from bodydouble.sequences import PlateSequence
-from bodydouble.settings import AlignSettings, SwapSettings
+from bodydouble.settings import AlignSettings, RunSettings, SwapSettings
 from bodydouble.shotfaces import ShotFaces
 from bodydouble.swapframe import load_swap_model
 from bodydouble.swapstages import blend_size
+from bodydouble.warm import Warm
+from bodydouble.writing import remove_stale
 
-_WAITING_WRITES = 1
-_WRITERS = 2
+CORES = 8
+"""Used at most where nobody says how many: each frame that is computed on the CPU needs memory of its own."""
+GPU_BATCH = 4
 
 
 def swap_sequence(
@@ -41,11 +46,13 @@ def swap_sequence(
     compression: str | None = None,
     production: str | None = None,
     patches: PlateSequence | None = None,
+    run: RunSettings | None = None,
+    warm: Warm | None = None,
 ) -> Iterator[FrameResult]:
     """Swap frames of a plate; yields each frame's result in order as it is finished.
 
-    A frame that fails leaves no file and the others go on. Reading and writing run beside the computation; at most one
-    frame waits to be computed and two are being written, so memory does not grow with the shot.
+    A frame that fails leaves no file. Reading, computing and writing run side by side on a bounded number of frames, so
+    memory does not grow with the shot.
 
     Args:
         plate, out: sequences to read and to write.
@@ -60,13 +67,19 @@ def swap_sequence(
         compression: of the EXR files; None keeps the plate's, or zip where that is lossy.
         production: what it is for, checked against the persona's rights.
         patches: where to write the crop-space swap of each frame too, see `write_patch`.
+        run: what happens where something is missing or fails, and what may be used of the machine.
+        warm: what a worker keeps between runs; None to keep nothing.
 
     Raises:
         UsageError, InputError, RightsError: before the first frame, when nothing could be done for any of them.
+        OutOfMemoryError: a frame does not even fit alone.
     """
-    keep_memory()
+    run = run or RunSettings()
+    if run.max_memory is None:
+        keep_memory()
     check_compression(compression)
-    model = load_swap_model(comb_path, persona, device, production)
+    load = warm.model if warm is not None else load_swap_model
+    model = load(comb_path, persona, device, production)
     if colorspace is not None:
         colorspace = colour.resolve(colorspace)
     if shot is None:
@@ -74,22 +87,32 @@ def swap_sequence(
     if person is not None and person not in shot.people:
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
     look = shot_look(settings)
-    look = look.with_settings(
-        blend_size=look.settings.blend_size or _shot_blend_size(shot, person, model.comb.dims.size)
+    size = look.settings.blend_size or _shot_blend_size(shot, person, model.comb.dims.size)
+    look = look.with_settings(blend_size=size)
+    job = FrameJob(
+        plate, out, model, shot, person, colour, colorspace, look, compression, overwrite, patches, run.on_missing, warm
     )
-    job = FrameJob(plate, out, model, shot, person, colour, colorspace, look, compression, overwrite, patches)
-    with ThreadPoolExecutor(1) as readers, ThreadPoolExecutor(_WRITERS) as writers:
-        waiting: list[Future[FrameResult]] = []
-        ahead = [readers.submit(job.read, frame) for frame in frames[:1]]
-        for index, frame in enumerate(frames):
-            arrived = ahead.pop().result()
-            if index + 1 < len(frames):
-                ahead = [readers.submit(job.read, frames[index + 1])]
-            waiting.append(job.finish(frame, arrived, writers))
-            while waiting and (waiting[0].done() or len(waiting) > _WAITING_WRITES):
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    for sequence in (out, *([] if patches is None else [patches])):
+        remove_stale(sequence.path(frame) for frame in frames)
+    if run.threads is not None:
+        use_threads(run.threads)
+    plan = plan_for(model.device, len(frames), run)
+    # torch adds up in another order for another number of threads: with one the pixels are the same on every machine.
+    with intra_op_threads(1):
+        yield from run_frames(job, frames, plan, run.on_error)
+
+
+def plan_for(device: torch.device, frames: int, run: RunSettings) -> Plan:
+    """How the cores are shared. On the CPU whole frames are computed side by side, one core each: that wastes less of
+    the cores than sharing one frame among them. A GPU computes one batch at a time; the cores read and write for it.
+    """
+    cores = run.threads or min(torch.get_num_threads(), CORES)
+    hands = max(1, cores // 4)
+    if device.type == "cpu":
+        computers = max(1, min(cores, frames))
+        return Plan(hands, computers, 2 * hands, run.batch or 1, computers + 3 * hands, run.max_memory)
+    batch = run.batch or GPU_BATCH
+    return Plan(2 * hands, 1, 2 * hands, batch, 2 * batch + 4 * hands, run.max_memory)
 
 
 def _shot_blend_size(shot: ShotFaces, person: int | None, network_size: int) -> int | None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bodydouble.errors import OutputError
 
 NEARLY_FULL_BYTES = 1 << 20
+TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.tmp")
+STALE_AFTER_S = 3600.0
+"""Far longer than any file takes to write, also over a slow network and with clocks that disagree."""
 
 
 @contextmanager
@@ -43,6 +48,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_stale(paths: Iterable[Path], age_s: float = STALE_AFTER_S) -> None:
+    """Remove what killed writers left behind of some files: temporaries that nothing was written to for `age_s`."""
+    wanted: dict[Path, set[str]] = {}
+    for path in paths:
+        wanted.setdefault(path.parent, set()).add(path.name)
+    for folder, names in wanted.items():
+        with suppress(OSError):
+            for entry in os.scandir(folder):
+                found = TEMPORARY.fullmatch(entry.name)
+                with suppress(OSError):
+                    if found and found[1] in names and time.time() - entry.stat().st_mtime > age_s:
+                        os.unlink(entry.path)
 
 
 @contextmanager
