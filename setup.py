@@ -29,6 +29,7 @@ def bundled_files() -> list[str]:
     return [path.relative_to(BUNDLED.parent).as_posix() for path in sorted(BUNDLED.rglob("*")) if path.is_file()]
 
 
+C2PA = ["c2pa-python>=0.38,<0.39", "cryptography>=45"]  # its API still changes between minor versions
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.14", "mypy>=1.18"]
 MESH = ["ai-edge-litert>=2,<3"]  # runs MediaPipe's landmark network; the model file is the user's own
 
@@ -62,8 +63,9 @@ setup(
     extras_require={
         "movie": ["av>=18,<19"],
         "mesh": MESH,
+        "c2pa": C2PA,
         "test": TEST,
-        "dev": [*TEST, *MESH, "av>=18,<19"],
+        "dev": [*TEST, *MESH, *C2PA, "av>=18,<19"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )

@@ -32,7 +32,7 @@ SURFACE = {
     },
     "train": {
         "--out", "--resolution", "--width", "--iterations", "--time-budget", "--batch", "--learning-rate",
-        "--settle-learning-rate", "--settle", "--loss", "--l1-weight", "--precision", "--seed", "--device",
+        "--settle-learning-rate", "--settle", "--rights", "--loss", "--l1-weight", "--precision", "--seed", "--device",
         "--json",
     },
     "swap": {
@@ -47,7 +47,8 @@ SURFACE = {
         "--colorspace", "--progress", "--json", "--report",
     },
     "serve": set(),
-    "verify": {"--frames", "--plate", "--model", "--json"},
+    "verify": {"--frames", "--plate", "--model", "--trust", "--json"},
+    "sign": {"--frames-of", "--certificate", "--key", "--timestamp", "--out"},
 }  # fmt: skip
 
 

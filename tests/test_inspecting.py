@@ -102,7 +102,13 @@ def test_a_model_says_size_personas_and_rights_and_what_is_missing(model: Path):
         "types": ["F16"],
     }
     assert facts["personas"]["A"]["rights"] == {"holder": "Ann"} and facts["training_runs"] == 2
-    assert facts["personas"]["B"] == {"rights": None, "crops": None, "weights": "missing"}
+    assert "not a rights record" in facts["personas"]["A"]["rights_state"]
+    assert facts["personas"]["B"] == {
+        "rights": None,
+        "rights_state": "no record: make sure you may show this face",
+        "crops": None,
+        "weights": "missing",
+    }
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08", b"\xff" * 8, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 9) + b"{"])

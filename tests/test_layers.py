@@ -20,6 +20,8 @@ LIBRARIES = {1: {"fileseq"}, 2: {"numpy"}, 3: set(), 4: {"torch"}, 5: set()}
 OWNERS = {
     "OpenImageIO": {"images"},
     "av": {"movies"},
+    "c2pa": {"credentials"},
+    "cryptography": {"credentials"},
     "PyOpenColorIO": {"colour"},
     "dlib": {"faces"},
     "ai_edge_litert": {"mesh"},

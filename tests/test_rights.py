@@ -12,8 +12,11 @@ from bodydouble.errors import InputError, RightsError
 from bodydouble.rights import (
     RightsRecord,
     check_rights,
+    check_seal,
     read_rights,
+    rights_digest,
     rights_from_document,
+    rights_state,
     rights_to_document,
     write_rights,
 )
@@ -127,3 +130,49 @@ def test_a_missing_or_foreign_file_is_an_input_error(tmp_path, content):
         path.write_text(content)
     with pytest.raises(InputError, match=r"anna\.rights\.json"):
         read_rights(path)
+
+
+# ---------------------------------------------------------------- seals
+
+DOCUMENT = rights_to_document(RECORD)
+SEAL = rights_digest(DOCUMENT)
+
+
+def test_the_digest_is_of_what_a_record_says_not_of_its_layout():
+    assert rights_digest(json.loads(json.dumps(DOCUMENT, indent=3, sort_keys=True))) == SEAL
+    assert rights_digest({**DOCUMENT, "expires": "2099-01-01"}) != SEAL
+
+
+def test_a_record_as_it_was_sealed_passes_and_so_does_a_model_without_seals():
+    check_seal(DOCUMENT, SEAL, "anna", "cast.comb")
+    check_seal(None, "", "anna", "cast.comb")
+    check_seal(DOCUMENT, None, "anna", "cast.comb")
+
+
+@pytest.mark.parametrize(
+    ("record", "seal", "says"),
+    [
+        ({**DOCUMENT, "expires": "2099-01-01"}, SEAL, "was changed"),
+        (None, SEAL, "was taken away"),
+        (DOCUMENT, "", "was put there"),
+        ("anything", SEAL, "was changed"),
+    ],
+)
+def test_a_tampered_record_is_a_rights_error_that_names_model_and_persona(record, seal, says):
+    with pytest.raises(RightsError, match=says) as caught:
+        check_seal(record, seal, "anna", "cast.comb")
+    assert "'anna' in cast.comb" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "seal", "today", "says"),
+    [
+        (DOCUMENT, SEAL, date(2026, 6, 1), "in force; Anna Example"),
+        (DOCUMENT, SEAL, date(2028, 6, 1), "ended on 2027-01-14"),
+        ({**DOCUMENT, "expires": None}, SEAL, date(2028, 6, 1), "was changed after training"),
+        (None, None, date(2028, 6, 1), "no record"),
+        ({"schema": "x"}, None, date(2028, 6, 1), "not a rights record"),
+    ],
+)
+def test_the_state_of_a_record_is_one_sentence(document, seal, today, says):
+    assert says in rights_state(document, seal, "anna", today)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,26 @@ def test_rights_are_checked_before_the_first_frame(model_folder: Path) -> None:
     assert load_swap_model(model_folder, "ben", "cpu", production="Show").notice is None
     notice = load_swap_model(model_folder, "anna", "cpu").notice
     assert notice is not None and "no rights record" in notice
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda entry: entry["rights"].update(productions=[]), "was changed after training"),
+        (lambda entry: entry.update(rights=None), "was taken away after training"),
+    ],
+)
+def test_a_tampered_rights_record_is_refused_with_whom_to_ask(
+    model_folder: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], says: str
+) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "cast.comb"))
+    document = json.loads((folder / "comb.json").read_text())
+    change(document["personas"]["ben"])
+    (folder / "comb.json").write_text(json.dumps(document))
+    with pytest.raises(RightsError, match=says) as caught:
+        load_swap_model(folder, "ben", "cpu", production="Show")
+    assert "ask whoever trained it" in str(caught.value)
+    assert load_swap_model(folder, "anna", "cpu").notice is not None
 
 
 def test_an_unknown_persona_lists_those_the_model_has(model_folder: Path) -> None:

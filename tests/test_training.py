@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from bodydouble import training
-from bodydouble.checkpoint import load_comb, load_tensors, read_card
+from bodydouble.checkpoint import load_comb, load_tensors, read_card, rights_seal
 from bodydouble.errors import FacesetError, ModelError, UsageError
 from bodydouble.images import write_image
 from bodydouble.modelspace import ModelSpace, to_model
+from bodydouble.rights import rights_digest
 from bodydouble.settings import TrainSettings
 from bodydouble.training import TrainProgress, train
 
@@ -314,3 +315,23 @@ def test_no_faceset_at_all_is_a_faceset_error(tmp_path):
 def test_settings_that_make_no_training_are_usage_errors(wrong):
     with pytest.raises(UsageError):
         replace(TINY, **wrong)
+
+
+def test_a_rights_record_given_to_train_replaces_the_facesets_and_renews_a_finished_model(
+    facesets: list[Path], tmp_path: Path
+) -> None:
+    list(train(facesets, tmp_path / "cast.comb", TINY))
+    before = read_card(tmp_path / "cast.comb")
+    renewed = {**RIGHTS, "expires": "2030-01-01"}
+    list(train(facesets, tmp_path / "cast.comb", TINY, {"anna": renewed}))
+    after = read_card(tmp_path / "cast.comb")
+    assert (before.persona("anna").rights, after.persona("anna").rights) == (RIGHTS, renewed)
+    assert after.history == before.history
+    assert rights_seal(tmp_path / "cast.comb", "anna") == rights_digest(renewed)
+    assert rights_seal(tmp_path / "cast.comb", "ben") == ""
+    assert after.encoder_digest == before.encoder_digest
+
+
+def test_a_rights_record_of_nobody_in_the_training_is_a_usage_error(facesets: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="anna"):
+        list(train(facesets, tmp_path / "cast.comb", TINY, {"ana": RIGHTS}))

@@ -108,6 +108,6 @@ def test_people_read_what_the_frames_share_once_and_then_what_is_wrong(copy: Pat
     assert run(["verify", str(copy / "out")]) == 4
     out, err = capsys.readouterr()
     assert out.count("persona: anna") == 1
-    assert "frames: 2 intact, 1 missing" in out
+    assert "found: 2 intact, 1 missing" in out
     assert "1002 missing" in out
-    assert "1 of 3 frames are not as they were stamped" in err
+    assert "1 of 3 are not as they were stamped" in err

@@ -18,6 +18,7 @@ from bodydouble_cli.info import info
 from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
 from bodydouble_cli.signals import catch_signals
+from bodydouble_cli.sign import sign
 from bodydouble_cli.swap import swap
 from bodydouble_cli.train import train
 from bodydouble_cli.verify import verify
@@ -58,7 +59,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, swap, review, verify, serve):
+for command in (demo, doctor, info, align, extract, train, swap, review, verify, sign, serve):
     cli.add_command(command)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bodydouble.errors import UsageError
 from bodydouble.events import Progress
 from bodydouble.settings import TrainSettings
 from bodydouble_cli.exits import EXIT_CODES
@@ -71,9 +72,16 @@ DEFAULT = TrainSettings()
     help="bf16 is faster where the device has it.",
 )
 @click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of everything random.")
+@click.option(
+    "--rights",
+    "rights_files",
+    metavar="PERSONA=FILE",
+    multiple=True,
+    help="Rights record (JSON) of a persona, in place of its faceset's. On a finished model it renews the permission.",
+)
 @device_option
 @json_option
-def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
+def train(facesets: tuple[Path, ...], out: Path, rights_files: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Train a model of one persona per faceset, from small pictures to large ones.
 
     It can be stopped at any time (Ctrl-C saves first) and goes on where it was when called again with the same
@@ -83,11 +91,13 @@ def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: Any) 
     Example:
       bodydouble train facesets/anna facesets/ben facesets/carl -o cast.comb --time-budget 8h
     """
+    from bodydouble.rights import read_rights, rights_to_document
     from bodydouble.training import train as train_comb
 
     settings = TrainSettings(**options)
+    rights = {name: rights_to_document(read_rights(path)) for name, path in map(_persona_and_file, rights_files)}
     with open_run("train", as_json=as_json) as run:
-        for report in train_comb(facesets, out, settings):
+        for report in train_comb(facesets, out, settings, rights):
             run.emit(
                 Progress(
                     stage="train",
@@ -106,6 +116,13 @@ def train(facesets: tuple[Path, ...], out: Path, as_json: bool, **options: Any) 
                 )
             )
         run.output("model", out)
+
+
+def _persona_and_file(text: str) -> tuple[str, str]:
+    persona, equals, path = text.partition("=")
+    if not (persona and equals and path):
+        raise UsageError(f"--rights {text}: write it like anna=anna.rights.json.")
+    return persona, path
 
 
 def _message(report: TrainProgress) -> str:

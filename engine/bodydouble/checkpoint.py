@@ -10,7 +10,8 @@
         training/                    resume state; not needed to swap
 
 Tensors are safetensors, everything else JSON: reading a model runs no code of whoever made it. Files are written
-under a temporary name and renamed; ``comb.json`` goes last and carries the digest of each weight file.
+under a temporary name and renamed; ``comb.json`` goes last and carries the digest of each weight file. The header of a
+persona's file carries the digest of its rights record, so that a record edited in ``comb.json`` is found out.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bodydouble.comb import Comb, CombDims, is_persona_name
 from bodydouble.errors import ModelError, OutputError, UnknownPersonaError, near_names
 from bodydouble.modelspace import ModelSpace
+from bodydouble.rights import SEAL, rights_digest
 from bodydouble.writing import atomic_path
 
 SCHEMA = "bodydouble.comb"
@@ -116,6 +119,7 @@ def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = tor
                 comb.personas[one.name],
                 shape.personas["persona"],
                 dtype,
+                {SEAL: "" if one.rights is None else rights_digest(one.rights)},
             ),
         )
         for one in card.personas
@@ -165,8 +169,21 @@ def load_comb(folder: Path, personas: Sequence[str], device: torch.device | str 
     return comb.to(device).eval().requires_grad_(False), card
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write a safetensors file atomically; returns its SHA-256.
+def rights_seal(folder: Path, persona: str) -> str | None:
+    """The digest of the rights record that a persona was saved with, from its weights' file; "" if it had none.
+
+    None in models saved before there were seals.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    path = Path(folder) / "personas" / f"{persona}.safetensors"
+    with _reading(path), safe_open(str(path), "pt") as file:
+        return (file.metadata() or {}).get(SEAL)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
+    """Write a safetensors file atomically, with `metadata` in its header; returns its SHA-256.
 
     Raises:
         OutputError: it cannot be written.
@@ -176,7 +193,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
         temporary.touch()
         mode = temporary.stat().st_mode
         try:
-            save_file(plain, str(temporary))
+            save_file(plain, str(temporary), dict(metadata) if metadata else None)
         except SafetensorError as error:
             raise OutputError(f"{path}: cannot be written ({error}).") from error
         # safetensors lets only the owner read its files; a farm reads them as somebody else.
@@ -190,12 +207,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: missing or damaged.
     """
-    try:
+    with _reading(path):
         return load_file(str(path))
-    except FileNotFoundError as error:
-        raise ModelError(f"the model is incomplete: {path} is missing; copy the model again.") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is damaged ({error}); copy the model again.") from error
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -208,10 +221,23 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def _save(path: Path, module: nn.Module, shape: nn.Module, dtype: torch.dtype) -> str:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What is wrong with a safetensors file, as a ModelError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ModelError(f"the model is incomplete: {path} is missing; copy the model again.") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); copy the model again.") from error
+
+
+def _save(
+    path: Path, module: nn.Module, shape: nn.Module, dtype: torch.dtype, metadata: Mapping[str, str] | None = None
+) -> str:
     """Write those weights of `module` that `shape`, which may have fewer levels, has too."""
     weights = module.state_dict()
-    return save_tensors(path, {name: weights[name].to(dtype) for name in shape.state_dict()})
+    return save_tensors(path, {name: weights[name].to(dtype) for name in shape.state_dict()}, metadata)
 
 
 def _load(path: Path, module: nn.Module, digest: str) -> None:

@@ -11,6 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bodydouble.images import Header, output_compression_of, read_headers, why_u
 from bodydouble.movies import read_movie
 from bodydouble.pictures import find_picture, views_of
 from bodydouble.reading import find_plate, find_space
+from bodydouble.rights import SEAL, rights_state
 from bodydouble.sequences import PlateSequence
 from bodydouble.shotfaces import SCHEMA as SHOT_FACES_SCHEMA
 from bodydouble.shotfaces import read_shot_faces
@@ -193,15 +195,21 @@ def _model_facts(folder: Path) -> dict[str, Any]:
 
 def _persona_facts(folder: Path, name: str, entry: Any) -> dict[str, Any]:
     known = dict(entry) if isinstance(entry, Mapping) else {}
+    weights, rights = _weights(folder / "personas" / f"{name}.safetensors"), known.get("rights")
+    seal = weights.pop(SEAL, None) if isinstance(weights, dict) else None
     return {
-        "rights": known.get("rights"),
+        "rights": rights,
+        "rights_state": rights_state(rights, seal, name, date.today(), str(folder)),
         "crops": known.get("crops"),
-        "weights": _weights(folder / "personas" / f"{name}.safetensors"),
+        "weights": weights,
     }
 
 
 def _weights(path: Path) -> dict[str, Any] | str:
-    """Size, parameters and types of a safetensors file by its header: a length, then JSON; or what is wrong with it."""
+    """Size, parameters and types of a safetensors file by its header: a length, then JSON; or what is wrong with it.
+
+    The seal of a rights record is among them where there is one.
+    """
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -211,6 +219,7 @@ def _weights(path: Path) -> dict[str, Any] | str:
             "bytes": path.stat().st_size,
             "parameters": sum(math.prod(entry["shape"]) for entry in entries),
             "types": sorted({entry["dtype"] for entry in entries}),
+            **{name: value for name, value in tensors.get("__metadata__", {}).items() if name == SEAL},
         }
     except FileNotFoundError:
         return "missing"

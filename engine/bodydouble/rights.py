@@ -19,6 +19,8 @@ from bodydouble.errors import InputError, RightsError
 
 SCHEMA = "bodydouble.rights"
 VERSION = 1
+SEAL = "rights_sha256"
+"""Key of the record's digest in the header of a persona's weights."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,38 @@ def check_rights(record: RightsRecord | None, persona: str, today: date, product
     return None
 
 
+def check_seal(record: Mapping[str, object] | None, seal: str | None, persona: str, where: str) -> None:
+    """Errors: RightsError if the record in a model is not the one that its persona was saved with.
+
+    record: as it stands in the model; seal: the digest in the persona's weights, "" for no record, None for a model
+    that was saved before there were seals, which passes.
+    """
+    if seal is None or seal == ("" if record is None else rights_digest(record)):
+        return
+    what = "was taken away" if record is None else "was put there" if not seal else "was changed"
+    contact = record.get("contact") if isinstance(record, Mapping) else None
+    named = f", or {contact}, whom the record names" if contact else ""
+    raise RightsError(
+        f"The rights record of {persona!r} in {where} {what} after training. Copy the model again, or ask whoever "
+        f"trained it{named}; a renewed permission is set with train --rights."
+    )
+
+
+def rights_state(
+    document: Mapping[str, object] | None, seal: str | None, persona: str, today: date, where: str = "rights record"
+) -> str:
+    """One sentence for people: in force, over, limited to productions, changed, or not there."""
+    try:
+        check_seal(document, seal, persona, where)
+        if document is None:
+            return "no record: make sure you may show this face"
+        record = rights_from_document(document, where)
+        record.check(today, next(iter(record.productions), None))
+    except (RightsError, InputError) as problem:
+        return str(problem)
+    return f"in force; {record.summary()}"
+
+
 def rights_to_document(record: RightsRecord) -> dict[str, object]:
     """JSON-ready form of `record`, as stored in a model's `comb.json` and in files of their own."""
     document = asdict(record) | {
@@ -91,6 +125,8 @@ def rights_to_document(record: RightsRecord) -> dict[str, object]:
 
 def rights_from_document(document: Mapping[str, object], where: str = "rights record") -> RightsRecord:
     """The inverse of `rights_to_document`. An unknown or misspelt key is an `InputError`: a limit must not get lost."""
+    if not isinstance(document, Mapping):
+        raise InputError(f"{where}: not a rights record.")
     if document.get("schema") != SCHEMA:
         raise InputError(f"{where}: not a rights record (schema is {document.get('schema')!r}, not {SCHEMA!r}).")
     version = document.get("version")
@@ -125,7 +161,8 @@ def rights_from_document(document: Mapping[str, object], where: str = "rights re
 
 def rights_digest(document: Mapping[str, object]) -> str:
     """SHA-256 of a record's document: of what it says, not of how the file is laid out."""
-    text = json.dumps(dict(document), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    plain = dict(document) if isinstance(document, Mapping) else document  # whatever an editor left there
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -137,8 +174,6 @@ def read_rights(path: str | Path) -> RightsRecord:
         raise InputError(f"{path}: cannot be read ({problem.strerror}).") from problem
     except ValueError as problem:
         raise InputError(f"{path}: not JSON ({problem}).") from problem
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: not a rights record.")
     return rights_from_document(document, str(path))
 
 

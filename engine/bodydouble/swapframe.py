@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bodydouble.checkpoint import CombCard, load_comb
+from bodydouble.checkpoint import CombCard, load_comb, rights_seal
 from bodydouble.colour import Colour
 from bodydouble.comb import Comb
 from bodydouble.devices import pick_device
 from bodydouble.geometry import similarity_scale
 from bodydouble.plate import Plate
-from bodydouble.rights import check_rights, rights_from_document
+from bodydouble.rights import check_rights, check_seal, rights_from_document
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face
 from bodydouble.swaplayers import face_layers, with_layers
@@ -96,7 +96,7 @@ def load_swap_model(
 
     Raises:
         ModelError, UnknownPersonaError: see `load_comb`.
-        RightsError: the rights are over, or do not cover `production`.
+        RightsError: the rights are over, do not cover `production`, or the record was changed after training.
     """
     where = pick_device(device)
     comb, card = load_comb(folder, [persona], where)
@@ -110,6 +110,7 @@ def rights_notice(
 ) -> str | None:
     """What must be shown about a persona's rights, None for nothing. Raises RightsError, UnknownPersonaError."""
     record = card.persona(persona).rights
+    check_seal(record, rights_seal(folder, persona), persona, str(folder))
     rights = None if record is None else rights_from_document(record, f"rights of {persona} in {folder}")
     return check_rights(rights, persona, today or date.today(), production)
 

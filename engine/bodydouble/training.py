@@ -22,7 +22,7 @@ from torch import Tensor
 from bodydouble.checkpoint import CombCard, PersonaCard, load_tensors, read_card, save_comb, save_tensors, write_json
 from bodydouble.comb import Comb, CombDims, level_size, size_level
 from bodydouble.devices import keep_memory, pick_device, run_on
-from bodydouble.errors import FacesetError, ModelError, UsageError
+from bodydouble.errors import FacesetError, ModelError, UsageError, near_names
 from bodydouble.facesets import Faceset
 from bodydouble.geometry import EYE_LINE, INTEROCULAR
 from bodydouble.losses import level_loss
@@ -72,7 +72,12 @@ class _State:
     images: int = 0
 
 
-def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterator[TrainProgress]:
+def train(
+    folders: Sequence[Path],
+    out: Path,
+    settings: TrainSettings,
+    rights: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[TrainProgress]:
     """Train a comb on one faceset per persona; yields a report every few seconds.
 
     A training that finds its own state in ``out/training`` goes on from there. The model in `out` can be used to swap
@@ -82,6 +87,7 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
         folders: facesets, one or more folders per persona.
         out: the ``NAME.comb`` folder.
         settings: everything else.
+        rights: persona → rights record as a document, in place of the one its faceset carries.
 
     Raises:
         FacesetError: a faceset is unreadable, or they do not fit together.
@@ -89,7 +95,9 @@ def train(folders: Sequence[Path], out: Path, settings: TrainSettings) -> Iterat
         UsageError: the training diverged; the last save is left as it was.
     """
     keep_memory()
-    facesets = _by_persona([Faceset.load(Path(folder)) for folder in folders])
+    facesets = _by_persona([_with_rights(Faceset.load(Path(folder)), rights or {}) for folder in folders])
+    if strange := sorted(set(rights or {}) - set(facesets)):
+        raise UsageError(f"no faceset of {strange[0]!r} was given. {near_names(strange[0], facesets)}")
     device = pick_device(settings.device)
     top = size_level(settings.resolution)
     space = ModelSpace(primaries=next(iter(facesets.values()))[0].primaries)
@@ -244,6 +252,10 @@ def _by_persona(facesets: Sequence[Faceset]) -> dict[str, list[Faceset]]:
                 f"{one.persona!r}; extract both with the same one."
             )
     return grouped
+
+
+def _with_rights(faceset: Faceset, rights: Mapping[str, Mapping[str, Any]]) -> Faceset:
+    return replace(faceset, rights=rights.get(faceset.persona, faceset.rights))
 
 
 def _card(

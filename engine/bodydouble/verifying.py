@@ -1,7 +1,7 @@
 """Does a finished frame still say the truth of itself: the stamp of `provenance` held against the pixels.
 
-Reads any EXR, however it was written again since. Nothing outside the frame is asked unless a plate or a model is
-given to hold it against.
+Reads any EXR, however it was written again since, and the Content Credentials of pictures and movies. Nothing outside
+the file is asked unless a plate, a model or trusted roots are given to hold it against.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bodydouble.checkpoint import CombCard
-from bodydouble.errors import BodydoubleError
-from bodydouble.images import LOSSY_COMPRESSIONS, read_plate
+from bodydouble.credentials import MEDIA, read_credentials
+from bodydouble.errors import BodydoubleError, InputError
+from bodydouble.images import LOSSY_COMPRESSIONS, read_headers, read_plate
 from bodydouble.plate import Plate
 from bodydouble.provenance import (
     COMPOSITE_WITH_TRAINED_MEDIA,
@@ -27,23 +27,28 @@ from bodydouble.provenance import (
     pixel_digests,
     stamp_digest,
 )
+from bodydouble.reading import find_plate
 from bodydouble.sequences import PlateSequence
+
+if TYPE_CHECKING:
+    from bodydouble.checkpoint import CombCard
 
 Status = Literal["intact", "changed", "forged", "unstamped", "missing", "unreadable"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one finished frame.
+    """What became of one finished frame, or of a picture or movie of them.
 
     Attributes:
+        frame: its number; None for a medium.
         status: "intact"; "changed": pixels are not those that were stamped; "forged": the stamp was altered, or the
             plate or model given is not the one it names; "unstamped"; "missing"; "unreadable".
         message: what is wrong, or what could not be checked.
         facts: what the stamp says, without the prefix.
     """
 
-    frame: int
+    frame: int | None
     path: str
     status: Status
     message: str = ""
@@ -93,6 +98,53 @@ def verify_frame(finished: Plate, frame: int, plate: Path | None = None, card: C
         return Verdict(frame, path, "forged", "; ".join(altered), facts)
     changed, note = _pixels(finished, index, str(attributes.get(PIXELS, "")))
     return Verdict(frame, path, "changed" if changed else "intact", changed or note, facts)
+
+
+def stamp_facts(frames: str | Path) -> Mapping[str, Any]:
+    """What the stamps of finished frames say: of the first frame in which a face was swapped.
+
+    Errors: InputError if none was.
+    """
+    sequence = find_plate(frames)
+    for frame in sequence.frames:
+        for header in read_headers(sequence.path(frame)):
+            facts = {
+                name.removeprefix(PREFIX): value for name, value in header.attributes.items() if name.startswith(PREFIX)
+            }
+            if facts.get("swapped"):
+                return facts
+    raise InputError(f"{frames}: no frame carries the stamp of a swap.")
+
+
+def is_media(place: Path) -> bool:
+    """Whether a path names pictures or movies rather than finished frames."""
+    if place.is_dir():
+        suffixes = {file.suffix.lower() for file in place.iterdir()}
+        return ".exr" not in suffixes and bool(suffixes & set(MEDIA))
+    return place.suffix.lower() in MEDIA and place.is_file()
+
+
+def media_of(place: Path) -> tuple[Path, ...]:
+    """The files that can carry Content Credentials: the file itself, or those of a folder. Errors: InputError."""
+    if place.is_dir():
+        return tuple(sorted(file for file in place.iterdir() if file.suffix.lower() in MEDIA))
+    if not place.is_file():
+        raise InputError(f"{place}: no such file.")
+    return (place,)
+
+
+def verify_media(path: Path, trusted: Path | None = None) -> Verdict:
+    """Check the Content Credentials of a picture or movie; see `read_credentials`."""
+    found = read_credentials(path, trusted)
+    facts = {**found.disclosure, "signer": found.signer} if found.signer else {}
+    if found.state == "none":
+        return Verdict(None, str(path), "unstamped", "carries no Content Credentials")
+    if found.state == "invalid":
+        return Verdict(None, str(path), "changed", f"not as it was signed ({', '.join(found.problems)})", facts)
+    if not found.disclosure:
+        return Verdict(None, str(path), "unstamped", f"signed by {found.signer}, without our disclosure", facts)
+    known = "" if found.state == "trusted" else f"signed by {found.signer}, whom no trusted root was given for"
+    return Verdict(None, str(path), "intact", known, facts)
 
 
 def _altered(attributes: Mapping[str, Any]) -> Iterator[str]:
