@@ -17,8 +17,8 @@ from bodydouble_cli.extract import extract
 from bodydouble_cli.info import info
 from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
-from bodydouble_cli.signals import catch_signals
 from bodydouble_cli.sign import sign
+from bodydouble_cli.signals import catch_signals
 from bodydouble_cli.swap import swap
 from bodydouble_cli.train import train
 from bodydouble_cli.verify import verify

@@ -37,12 +37,12 @@ class Warm:
             kept = self._models.pop(key, None)
         if kept is None:
             kept = load_swap_model(folder, persona, device, production)
-        notice = rights_notice(kept.card, folder, persona, production)
+        notice = rights_notice(card, folder, persona, production)
         with self._lock:
             self._models[key] = kept
             while len(self._models) > self._limits[0]:
                 self._models.popitem(last=False)
-        return replace(kept, notice=notice, production=production)
+        return replace(kept, card=card, notice=notice, production=production)
 
     def swap(self, key: str) -> torch.Tensor | None:
         """What the network returned for this key, None if that is not kept (any more)."""
