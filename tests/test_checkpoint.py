@@ -267,7 +267,7 @@ def test_persona_names_that_reach_outside_the_folder_are_not_trusted(name, model
 
 def test_a_failed_save_leaves_the_model_as_it_was(model, comb, monkeypatch):
     before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
-    monkeypatch.setattr(checkpoint, "save_file", lambda tensors, path, _: Path(path).write_bytes(b"half") and 1 / 0)
+    monkeypatch.setattr(checkpoint, "save_file", lambda tensors, path, *_: Path(path).write_bytes(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_comb(model, comb, CARD)
     assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before

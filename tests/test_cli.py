@@ -31,10 +31,13 @@ SURFACE = {
         "--view", "--ocio", "--colorspace", "--json",
     },
     "train": {
-        "--out", "--resolution", "--width", "--iterations", "--time-budget", "--batch", "--learning-rate",
-        "--settle-learning-rate", "--settle", "--rights", "--loss", "--l1-weight", "--precision", "--seed", "--device",
-        "--json",
+        "--out", "--add", "--to", "--replace", "--fine-tune", "--resolution", "--width", "--iterations",
+        "--time-budget", "--batch", "--update", "--optimiser", "--learning-rate", "--settle-learning-rate",
+        "--settle", "--settle-form", "--loss", "--l1-weight", "--similarity", "--exposure", "--balance", "--blur",
+        "--grain", "--held-out", "--precision", "--seed", "--keep", "--preview-every", "--rights", "--tensorboard",
+        "--cache", "--device", "--json",
     },
+    "persona": {"--export", "--import", "--remove", "--out", "--as", "--replace", "--json"},
     "swap": {
         "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
         "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bodydouble.comb import TOP_LEVEL, WIDTH_PRESETS, Comb, CombDims, level_size, size_level
+from bodydouble.comb import TOP_LEVEL, Comb, CombDims, level_size, size_level
+from bodydouble.settings import WIDTH_PRESETS
 
 SMALL = CombDims(level=3, width=1 / 64)
 NAMES = ("anna", "ben", "carl")

@@ -15,6 +15,7 @@ from bodydouble_cli.doctor import doctor
 from bodydouble_cli.exits import EXIT_CODES, exit_code_of, message_of
 from bodydouble_cli.extract import extract
 from bodydouble_cli.info import info
+from bodydouble_cli.persona import persona
 from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
 from bodydouble_cli.sign import sign
@@ -59,7 +60,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, swap, review, verify, sign, serve):
+for command in (demo, doctor, info, align, extract, train, persona, swap, review, verify, sign, serve):
     cli.add_command(command)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bodydouble.errors import BodydoubleError
+from bodydouble.settings import WIDTH_PRESETS
 from bodydouble_cli.displays import FORMATS
 from bodydouble_cli.progress import Reporting
 
@@ -59,6 +60,37 @@ class DurationType(click.ParamType):
         if seconds <= 0:
             self.fail(f"{value!r} is no duration; write 90s, 30m, 8h or 1h30m.", param, ctx)
         return seconds
+
+
+class WidthType(click.ParamType):
+    """Width of the network: `full`, `half`, `quarter`, or a factor of the full one."""
+
+    name = "width"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The factor; a usage error when it is none."""
+        try:
+            return WIDTH_PRESETS[value] if value in WIDTH_PRESETS else float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no width; write full, half, quarter or a factor such as 0.25.", param, ctx)
+
+
+class IterationsType(click.ParamType):
+    """Iterations: one number for all levels, or one for each by commas."""
+
+    name = "number[,…]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        """The number or numbers; a usage error when they are none."""
+        if isinstance(value, int):
+            return value
+        try:
+            counts = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(
+                f"{value!r} are no iterations; write 100000, or one number per level: 2000,2000,5000.", param, ctx
+            )
+        return counts if len(counts) > 1 else counts[0]
 
 
 plate_argument = click.argument("plate", metavar="PLATE")

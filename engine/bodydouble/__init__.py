@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         plate_to_model_space,
         warp_to_crop,
     )
-    from bodydouble.training import TrainProgress, train
+    from bodydouble.training import train
+    from bodydouble.trainjob import TrainProgress
 
 _MODULE_OF = {
     "AlignSettings": "settings",
@@ -63,7 +64,7 @@ _MODULE_OF = {
     "ShotFaces": "shotfaces",
     "SwapModel": "swapframe",
     "SwapSettings": "settings",
-    "TrainProgress": "training",
+    "TrainProgress": "trainjob",
     "TrainSettings": "settings",
     "align_frames": "aligning",
     "align_shot": "aligning",

@@ -9,9 +9,12 @@
         personas/NAME.safetensors    one file per persona, loaded only when named
         training/                    resume state; not needed to swap
 
-Tensors are safetensors, everything else JSON: reading a model runs no code of whoever made it. Files are written
-under a temporary name and renamed; ``comb.json`` goes last and carries the digest of each weight file. The header of a
-persona's file carries the digest of its rights record, so that a record edited in ``comb.json`` is found out.
+Tensors are safetensors, everything else JSON: reading a model runs no code of whoever made it, and nothing is loaded
+whose shapes are not those that ``comb.json`` fixes. A save that is killed, at any moment, leaves a model that can be
+read: weights are written whole beside the old ones (``.NAME.next``), then ``comb.json`` with the digest of each is
+renamed into place, and only then do the new files take their names. A reader, like the next save, takes that
+one of the two whose digest ``comb.json`` gives. The header of a persona's file carries the digest of its rights record,
+so that a record edited in ``comb.json`` is found out.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,6 +42,9 @@ from bodydouble.writing import atomic_path
 
 SCHEMA = "bodydouble.comb"
 VERSION = 1
+ENCODER, TRUNK = "encoder.safetensors", "trunk.safetensors"
+CARD_LIMIT = 64 << 20
+"""Bytes; no comb.json is so large."""
 
 
 @dataclass(frozen=True)
@@ -105,28 +112,90 @@ def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = tor
     Raises:
         OutputError: the folder cannot be written.
     """
+    folder = Path(folder)
     with torch.device("meta"):
         shape = Comb(card.dims, ["persona"])
-    encoder = _save(folder / "encoder.safetensors", comb.encoder, shape.encoder, dtype)
-    trunk = _save(folder / "trunk.safetensors", comb.trunk, shape.trunk, dtype)
+    _settle(folder)
+    encoder = _save(_next(folder / ENCODER), comb.encoder, shape.encoder, dtype)
+    trunk = _save(_next(folder / TRUNK), comb.trunk, shape.trunk, dtype)
     personas = tuple(
-        PersonaCard(
-            one.name,
-            one.rights,
-            one.crops,
-            _save(
-                folder / "personas" / f"{one.name}.safetensors",
-                comb.personas[one.name],
-                shape.personas["persona"],
-                dtype,
-                {SEAL: "" if one.rights is None else rights_digest(one.rights)},
-            ),
-        )
+        replace(one, digest=_save_decoder(_next(persona_path(folder, one.name)), comb, one, card.dims, dtype))
         for one in card.personas
     )
     written = replace(card, personas=personas, encoder_digest=encoder, trunk_digest=trunk)
-    write_json(folder / "comb.json", _as_json(written))
+    commit_card(folder, written)
     return written
+
+
+def save_persona(
+    folder: Path, comb: Comb, card: CombCard, persona: PersonaCard, dtype: torch.dtype = torch.float16
+) -> CombCard:
+    """Write one persona into a model that exists, next to or instead of others; returns the new card.
+
+    Encoder, trunk and the other personas stay as they are, to the byte.
+
+    Args:
+        card: what the model is; its dims are those of `comb`.
+        persona: the persona's card, without digest.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    _settle(folder)
+    digest = _save_decoder(_next(persona_path(folder, persona.name)), comb, persona, card.dims, dtype)
+    others = tuple(one for one in card.personas if one.name != persona.name)
+    written = replace(card, personas=(*others, replace(persona, digest=digest)))
+    commit_card(folder, written)
+    return written
+
+
+def _save_decoder(path: Path, comb: Comb, persona: PersonaCard, dims: CombDims, dtype: torch.dtype) -> str:
+    """Write a persona's decoder, as far as `dims` has levels; returns the SHA-256 of the file."""
+    with torch.device("meta"):
+        shape = Comb(dims, ["persona"]).personas["persona"]
+    return _save(path, comb.personas[persona.name], shape, dtype, {SEAL: seal_of(persona.rights)})
+
+
+def seal_of(rights: Mapping[str, Any] | None) -> str:
+    """What is written into a persona's weights of its rights record: the digest, "" for none."""
+    return "" if rights is None else rights_digest(rights)
+
+
+def commit_card(folder: Path, card: CombCard) -> None:
+    """Write ``comb.json``, from then on the truth, and give the weights written for it their names."""
+    write_json(folder / "comb.json", _as_json(card))
+    _settle(folder)
+
+
+def persona_path(folder: Path, name: str) -> Path:
+    """Where the decoder of a persona lies."""
+    return folder / "personas" / f"{name}.safetensors"
+
+
+def _next(path: Path) -> Path:
+    return path.with_name(f".{path.name}.next")
+
+
+def _settle(folder: Path) -> None:
+    """Finish what a killed save left: files that ``comb.json`` means take their names, others go."""
+    for path in sorted((*folder.glob(".*.next"), *(folder / "personas").glob(".*.next"))):
+        final = path.with_name(path.name[1:].removesuffix(".next"))
+        try:
+            if _digest(path) in _digests(folder):
+                os.replace(path, final)
+            else:
+                path.unlink()
+        except OSError as error:
+            raise OutputError(f"{final}: cannot be written ({error.strerror}).") from error
+
+
+def _digests(folder: Path) -> set[str]:
+    """The digests that ``comb.json`` gives, none where it cannot be read."""
+    try:
+        card = read_card(folder)
+    except ModelError:
+        return set()
+    return {card.encoder_digest, card.trunk_digest, *(one.digest for one in card.personas)}
 
 
 def read_card(folder: Path) -> CombCard:
@@ -137,6 +206,8 @@ def read_card(folder: Path) -> CombCard:
     """
     path = Path(folder) / "comb.json"
     try:
+        if path.stat().st_size > CARD_LIMIT:
+            raise ModelError(f"{path} is larger than any that describes a model; it is not to be trusted.")
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
@@ -159,14 +230,27 @@ def load_comb(folder: Path, personas: Sequence[str], device: torch.device | str 
     """
     folder = Path(folder)
     card = read_card(folder)
+    try:
+        comb = _load_all(folder, card, personas)
+    except ModelError:
+        # A training may have saved in between: then comb.json has changed, and its files are whole again.
+        saved_since = read_card(folder)
+        if saved_since == card:
+            raise
+        card = saved_since
+        comb = _load_all(folder, card, personas)
+    return comb.to(device).eval().requires_grad_(False), card
+
+
+def _load_all(folder: Path, card: CombCard, personas: Sequence[str]) -> Comb:
     cards = [card.persona(name) for name in personas]
     with torch.device("meta"):
         comb = Comb(card.dims, [one.name for one in cards], card.alpha)
-    _load(folder / "encoder.safetensors", comb.encoder, card.encoder_digest)
-    _load(folder / "trunk.safetensors", comb.trunk, card.trunk_digest)
+    load_weights(folder / ENCODER, comb.encoder, card.encoder_digest)
+    load_weights(folder / TRUNK, comb.trunk, card.trunk_digest)
     for one in cards:
-        _load(folder / "personas" / f"{one.name}.safetensors", comb.personas[one.name], one.digest)
-    return comb.to(device).eval().requires_grad_(False), card
+        load_weights(persona_path(folder, one.name), comb.personas[one.name], one.digest)
+    return comb
 
 
 def rights_seal(folder: Path, persona: str) -> str | None:
@@ -177,9 +261,8 @@ def rights_seal(folder: Path, persona: str) -> str | None:
     Raises:
         ModelError: the file is missing or damaged.
     """
-    path = Path(folder) / "personas" / f"{persona}.safetensors"
-    with _reading(path), safe_open(str(path), "pt") as file:
-        return (file.metadata() or {}).get(SEAL)
+    path = persona_path(Path(folder), persona)
+    return read_header(_meant(path, read_card(folder).persona(persona).digest)).get(SEAL)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
@@ -240,16 +323,46 @@ def _save(
     return save_tensors(path, {name: weights[name].to(dtype) for name in shape.state_dict()}, metadata)
 
 
-def _load(path: Path, module: nn.Module, digest: str) -> None:
-    tensors = load_tensors(path)
-    if digest and _digest(path) != digest:
-        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
+def load_weights(path: Path, module: nn.Module, digest: str) -> None:
+    """Fill `module`, on any device or none ("meta"), with the weights of a file, as float32.
+
+    Raises:
+        ModelError: missing, damaged, or not the weights that are meant.
+    """
+    path = _meant(path, digest)
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    found = _shapes(path)
     if wanted != found:
         wrong = sorted(set(wanted.items()) ^ set(found.items()))[0][0]
         raise ModelError(f"{path} does not fit comb.json: {wrong} is {found.get(wrong)}, expected {wanted.get(wrong)}.")
+    if digest and _digest(path) != digest:
+        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
+    tensors = load_tensors(path)
+    if not all(tensor.is_floating_point() for tensor in tensors.values()):
+        raise ModelError(f"{path} holds something else than floating-point weights; this model is not to be trusted.")
     module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+
+
+def _meant(path: Path, digest: str) -> Path:
+    """The file itself, or the one written to take its name, if that has the digest."""
+    written = _next(path)
+    return written if digest and written.is_file() and _digest(written) == digest else path
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file.
+
+    Raises:
+        ModelError: missing or damaged.
+    """
+    with _reading(path), safe_open(str(path), "pt") as file:
+        return dict(file.metadata() or {})
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a file's tensors, from its header alone: a file may claim more than memory holds."""
+    with _reading(path), safe_open(str(path), "pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def _digest(path: Path) -> str:

@@ -8,6 +8,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import torch
 
@@ -48,6 +49,30 @@ def intra_op_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can be taken now on `device`; None where that cannot be known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        return min(available, *_cgroup_room())
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def _cgroup_room() -> tuple[int, ...]:
+    """What a container, such as a farm's job slot, may still take; at least one number, without limit a large one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((folder / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return (2**62,) if limit == "max" else (max(0, int(limit) - int(used)),)
+    except (OSError, ValueError):
+        return (2**62,)
 
 
 def keep_memory() -> None:

@@ -8,6 +8,7 @@ edges.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Faceset:
 
     @classmethod
     def load(cls, folder: Path) -> Faceset:
-        """Read ``faceset.json``; pixels stay on disk until `pixels`.
+        """Read ``faceset.json``; pixels stay on disk until `crop`.
 
         Raises:
             FacesetError: no faceset, a newer version, missing crops or none.
@@ -108,26 +109,21 @@ class Faceset:
             )
         return faceset
 
-    def pixels(self) -> torch.Tensor:
-        """All crops, N×4×(size+2·pad)² float16: scene-linear R, G, B and the matte; finite, whatever the files hold.
+    def crop(self, path: Path) -> torch.Tensor:
+        """One crop, 4×(size+2·pad)² float16: scene-linear R, G, B and the matte; finite, whatever the file holds.
 
         Raises:
-            FacesetError: a crop is unreadable or has another size.
+            FacesetError: it is unreadable or has another size.
         """
         side = self.size + 2 * self.pad
-        stack = torch.empty(len(self.crops), 4, side, side, dtype=torch.float16)
-        for index, path in enumerate(self.crops):
-            try:
-                image = read_image(path)
-            except BodydoubleError as error:
-                raise FacesetError(f"crop {path} of persona {self.persona}: {error}") from error
-            if image.shape != (side, side, 4):
-                raise FacesetError(
-                    f"crop {path} is {image.shape}, the faceset says {(side, side, 4)}; extract it again."
-                )
-            # A firefly beyond half's range would come out of the resampling as NaN and end in every weight.
-            stack[index] = torch.from_numpy(np.nan_to_num(image)).clamp(-HALF_MAX, HALF_MAX).permute(2, 0, 1)
-        return stack
+        try:
+            image = read_image(path)
+        except BodydoubleError as error:
+            raise FacesetError(f"crop {path} of persona {self.persona}: {error}") from error
+        if image.shape != (side, side, 4):
+            raise FacesetError(f"crop {path} is {image.shape}, the faceset says {(side, side, 4)}; extract it again.")
+        # A firefly beyond half's range would come out of the resampling as NaN and end in every weight.
+        return torch.from_numpy(np.nan_to_num(image)).clamp(-HALF_MAX, HALF_MAX).permute(2, 0, 1).half().contiguous()
 
 
 def extract(
@@ -145,7 +141,8 @@ def extract(
     """Write one crop per frame whose face is trustworthy, then ``faceset.json``; yields each frame as it is done.
 
     Frames without a face, or below ``settings.min_confidence``, are skipped with a message. Crops of other plates that
-    already lie in the folder stay: call it once per plate to gather a persona from many shots.
+    already lie in the folder stay: call it once per plate to gather a persona from many shots. A crop is called like
+    its frame; where another plate, of any folder, has that name already, a few letters of its folder's hash follow.
 
     Args:
         plate: where the frames lie.
@@ -166,7 +163,8 @@ def extract(
     """
     if not is_persona_name(persona):
         raise UsageError(f"{persona!r} cannot be a persona's name; use letters, digits, blanks, '_' and '-'.")
-    entries, kept_rights = _present(out, persona, settings, plate)
+    origin = _origin(plate)
+    entries, kept_rights = _present(out, persona, settings, plate, origin)
     rights = kept_rights if rights is None else rights
     primaries = ModelSpace().primaries
     for frame in frames:
@@ -180,11 +178,13 @@ def extract(
         convert = colour.converter(colorspace or colour.space_of(picture.attributes, source), primaries)
         crop = _wide_crop(np.nan_to_num(convert(picture.rgb()), posinf=HALF_MAX), face, settings)
         stem = f"{source.stem}.{frame:04d}" if plate.is_movie else source.stem
-        path = out / "crops" / f"{stem.replace('.', '_')}.exr"
+        stem = stem.replace(".", "_")
+        path = out / "crops" / (f"{stem}.exr" if f"{stem}.exr" not in entries else f"{stem}_{origin}.exr")
         write_image(path, crop, channel_names=("R", "G", "B", "matte"), format="half", compression="zip")
         entries[path.name] = {
             "file": path.name,
             "plate": source.name,
+            "origin": origin,
             "frame": frame,
             "confidence": round(face.confidence, 4),
             "unit_from_plate": np.asarray(face.unit_from_plate).round(9).tolist(),
@@ -206,8 +206,14 @@ def _wide_crop(rgb: np.ndarray, face: Face, settings: ExtractSettings) -> np.nda
     return np.concatenate([crop, matte.reshape(side, side, 1)], axis=2).astype(np.float32)
 
 
+def _origin(plate: PlateSequence) -> str:
+    """Which folder a plate lies in, as eight hexadecimal digits; a movie is its own folder."""
+    path = plate.path(plate.frames[0]).resolve()
+    return hashlib.sha256(str(path if plate.is_movie else path.parent).encode()).hexdigest()[:8]
+
+
 def _present(
-    out: Path, persona: str, settings: ExtractSettings, plate: PlateSequence
+    out: Path, persona: str, settings: ExtractSettings, plate: PlateSequence, origin: str
 ) -> tuple[dict[str, dict[str, Any]], Mapping[str, Any] | None]:
     """Entries of other plates that the folder holds already, by file name, and the rights record it carries."""
     if not (out / "faceset.json").exists():
@@ -220,7 +226,12 @@ def _present(
         )
     data = json.loads((out / "faceset.json").read_text(encoding="utf-8"))
     names = {plate.path(frame).name for frame in plate.frames}
-    return {entry["file"]: entry for entry in data["crops"] if entry["plate"] not in names}, present.rights
+
+    def is_of(entry: Mapping[str, Any]) -> bool:
+        # Facesets of before knew the name alone.
+        return entry["plate"] in names and entry.get("origin", origin) == origin
+
+    return {entry["file"]: entry for entry in data["crops"] if not is_of(entry)}, present.rights
 
 
 def _write_index(

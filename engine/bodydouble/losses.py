@@ -63,7 +63,7 @@ def level_loss(
         level: 0..8.
         form: "masked" compares both inside the matte, so the background of the result is free; "target-masked" wants
             the result to be black outside.
-        l1_weight: weight of an additional mean absolute difference over the matte's area. 0 is the published loss.
+        l1_weight: weight of an additional mean absolute difference over each matte's area. 0 is the published loss.
     """
     truth = truth * matte
     shown = result * matte if form == "masked" else result
@@ -75,5 +75,7 @@ def level_loss(
     else:
         loss = 1 - ms_ssim(shown, truth)
     if l1_weight:
-        loss = loss + l1_weight * (shown - truth).abs().sum() / (3 * matte.sum()).clamp_min(1.0)
+        # Picture by picture, like SSIM: a batch has the mean loss of its pictures.
+        difference = (shown - truth).abs().sum((1, 2, 3)) / (3 * matte.sum((1, 2, 3))).clamp_min(1.0)
+        loss = loss + l1_weight * difference.mean()
     return loss

@@ -7,6 +7,9 @@ from typing import Literal
 
 from bodydouble.errors import UsageError
 
+WIDTH_PRESETS = {"full": 1.0, "half": 0.5, "quarter": 0.25}
+"""Channels of a comb as a factor of the published network."""
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -77,54 +80,106 @@ class TrainSettings:
     Attributes:
         resolution: pixels of the finished network, 4·2^level.
         width: channel counts as a factor of the full network (1, 0.5, 0.25 are the presets).
-        iterations: per level; an iteration is one update per persona. Ignored under a time budget.
+        iterations: per level, one number for all or one for each; 0 skips a level. An iteration is a batch of every
+            persona. Ignored under a time budget.
         time_budget_s: train so many seconds in all, the levels sharing them by their cost. None: by iterations.
-        batch: crops per persona and update.
-        learning_rate, settle_learning_rate: Adam's, and after the last level.
-        settle: share of the training after the last level, at the lower rate.
+        batch: crops per persona and iteration; None for as many as memory allows, up to 16.
+        update: "in-turn" is one gradient update per persona, as published; "joint" one for all of them together.
+        optimiser: "muon", see `bodydouble.optimisers`, or "adam", as published.
+        learning_rate, settle_learning_rate: its rate, and that at the end; None for 1e-3 and 1e-5 (muon), the published
+            1e-4 and 1e-5 (adam).
+        settle: share of the training after the last level, for the lower rate.
+        settle_form: "ramp" falls to it exponentially, "step" begins with it, as published.
         loss: "masked" leaves the background of a swap free, "target-masked" wants it black.
-        l1_weight: weight of an additional mean absolute difference; 0 is the published loss.
+        l1_weight: weight of an additional mean absolute difference, for colour; 0 is the published loss.
         jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
+        jitter_blur: half the inputs are blurred by a Gaussian of up to this sigma, in crop sides; their goal is not.
+        jitter_grain: half the inputs get grain of up to this deviation at scene-linear 1.0; their goal has none.
+        held_out: share of every faceset's crops, the last ones, that is never trained on but validated with.
         forehead: reach of the facesets' mattes; stored in the model, the swap uses the same.
         precision: "bf16" autocast or "fp32".
         device: "auto", "cpu", "cuda", "cuda:1", …
         seed: of everything random.
-        checkpoint_every_s, report_every_s: seconds between two saves, two reports.
+        checkpoint_every_s, report_every_s, preview_every_s: seconds between two saves, reports, preview pictures;
+            0 previews are none.
+        keep: how many of the last states are kept.
+        tensorboard: write curves for TensorBoard.
     """
 
     resolution: int = 256
     width: float = 1.0
-    iterations: int = 100_000
+    iterations: int | tuple[int, ...] = 100_000
     time_budget_s: float | None = None
-    batch: int = 16
-    learning_rate: float = 1e-4
-    settle_learning_rate: float = 1e-5
+    batch: int | None = None
+    update: Literal["in-turn", "joint"] = "in-turn"
+    optimiser: Literal["muon", "adam"] = "muon"
+    learning_rate: float | None = None
+    settle_learning_rate: float | None = None
     settle: float = 0.1
+    settle_form: Literal["ramp", "step"] = "ramp"
     loss: Literal["masked", "target-masked"] = "masked"
-    l1_weight: float = 0.0
+    l1_weight: float = 0.5
     jitter_degrees: float = 4.0
     jitter_scale: float = 0.04
     jitter_shift: float = 0.02
     jitter_exposure: float = 0.4
     jitter_balance: float = 0.06
+    jitter_blur: float = 0.0
+    jitter_grain: float = 0.0
+    held_out: float = 0.05
     forehead: float = 0.7
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "auto"
     seed: int = 0
     checkpoint_every_s: float = 300.0
     report_every_s: float = 5.0
+    preview_every_s: float = 600.0
+    keep: int = 2
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.iterations, int):
+            object.__setattr__(self, "iterations", tuple(self.iterations))  # JSON has lists
         sizes = [4 * 2**level for level in range(9)]
         _require(self.resolution in sizes, f"resolution is one of {sizes}, not {self.resolution}")
         _require(1 / 64 <= self.width <= 2, f"width is a factor between 1/64 and 2, not {self.width}")
-        _require(self.iterations >= 1 and self.batch >= 1, "iterations and batch are at least 1")
+        counts, levels = self.level_iterations, sizes.index(self.resolution) + 1
+        _require(len(counts) == levels, f"{self.resolution} px has {levels} levels, not {len(counts)}")
+        _require(min(counts) >= 0 and counts[-1] >= 1, "iterations are at least 1 at the last level, 0 skips another")
+        _require(self.batch is None or self.batch >= 1, "a batch is at least 1")
+        _require(self.keep >= 1, "at least one state is kept")
+        _require(self.update in ("in-turn", "joint"), f"update is in-turn or joint, not {self.update}")
+        _require(0 <= self.held_out <= 0.5, f"held out is a share up to a half, not {self.held_out}")
+        _require(min(self.jitters) >= 0, "jitters are not negative")
         _require(self.time_budget_s is None or self.time_budget_s > 0, "a time budget is longer than nothing")
         _require(0 <= self.settle < 1, f"settle is a share below 1, not {self.settle}")
         _require(self.loss in ("masked", "target-masked"), f"loss is masked or target-masked, not {self.loss}")
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
-        _require(self.learning_rate > 0 and self.settle_learning_rate > 0, "learning rates are above 0")
+        _require(self.optimiser in ("muon", "adam"), f"optimiser is muon or adam, not {self.optimiser}")
+        _require(self.settle_form in ("ramp", "step"), f"settle form is ramp or step, not {self.settle_form}")
+        _require(min(self.rates) > 0, "learning rates are above 0")
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The learning rate, and that at the end."""
+        usual = (1e-3, 1e-5) if self.optimiser == "muon" else (1e-4, 1e-5)
+        given = (self.learning_rate, self.settle_learning_rate)
+        rate, settled = (own if asked is None else asked for own, asked in zip(usual, given, strict=True))
+        return rate, settled
+
+    @property
+    def level_iterations(self) -> tuple[int, ...]:
+        """Iterations of each level, 0 first."""
+        if isinstance(self.iterations, tuple):
+            return self.iterations
+        return (self.iterations,) * (self.resolution.bit_length() - 2)
+
+    @property
+    def jitters(self) -> tuple[float, ...]:
+        """Every strength of the augmentation."""
+        similarity = (self.jitter_degrees, self.jitter_scale, self.jitter_shift)
+        return (*similarity, self.jitter_exposure, self.jitter_balance, self.jitter_blur, self.jitter_grain)
 
 
 @dataclass(frozen=True)
