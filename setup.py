@@ -65,7 +65,8 @@ setup(
         "mesh": MESH,
         "c2pa": C2PA,
         "test": TEST,
-        "dev": [*TEST, *MESH, *C2PA, "av>=18,<19"],
+        # playwright drives a Chromium that is there already, and fetches none
+        "dev": [*TEST, *MESH, *C2PA, "av>=18,<19", "playwright>=1.50,<2"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )

@@ -46,8 +46,8 @@ SURFACE = {
         "--frame-syntax", "--chunk", "--on-missing", "--on-error", "--threads", "--max-memory",
     },
     "review": {
-        "--plate", "--out", "--faces", "--frames", "--view", "--look", "--part", "--plate-view", "--ocio",
-        "--colorspace", "--progress", "--json", "--report",
+        "--plate", "--out", "--faces", "--frames", "--display", "--view", "--look", "--movie", "--fps", "--part",
+        "--plate-view", "--ocio", "--colorspace", "--progress", "--json", "--report",
     },
     "serve": set(),
     "verify": {"--frames", "--plate", "--model", "--trust", "--json"},

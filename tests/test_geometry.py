@@ -10,6 +10,7 @@ from bodydouble.geometry import (
     CANONICAL_LANDMARKS,
     EYE_LINE,
     INTEROCULAR,
+    alignment_residual,
     apply,
     crop_from_unit,
     fit_similarity,
@@ -119,3 +120,12 @@ def test_parts_and_matrix_are_inverse() -> None:
 def test_a_positive_angle_turns_clockwise_on_screen() -> None:
     turned = apply(similarity_matrix(1.0, np.pi / 2, (0, 0), (0, 0)), [(1.0, 0.0)])
     np.testing.assert_allclose(turned, [(0, 1)], atol=1e-12)  # right goes to down
+
+
+def test_the_alignment_residual_is_nothing_for_the_canonical_face_and_counts_a_shift_in_eye_distances():
+    plate_from_unit = np.array([[200, 0, 40], [0, 200, 60], [0, 0, 1.0]])
+    landmarks = apply(plate_from_unit, CANONICAL_LANDMARKS)
+    unit_from_plate = np.linalg.inv(plate_from_unit)
+    assert alignment_residual(unit_from_plate, landmarks) == pytest.approx(0, abs=1e-9)
+    shifted = landmarks + np.array([0.1 * INTEROCULAR * 200, 0])
+    assert alignment_residual(unit_from_plate, shifted) == pytest.approx(10)

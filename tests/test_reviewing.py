@@ -4,18 +4,22 @@ import dataclasses
 import html.parser
 import json
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import browser
 from bodydouble import quality
 from bodydouble.colour import Colour
-from bodydouble.errors import InputError, UsageError
+from bodydouble.errors import InputError, UnknownColourSpaceError, UsageError
 from bodydouble.geometry import CANONICAL_LANDMARKS
 from bodydouble.images import read_image, read_plate, write_image, write_plate
 from bodydouble.measuring import FrameReview, Material, matte_of, read_frame
-from bodydouble.reviewing import ReviewReport, review, worst_frames
+from bodydouble.movies import read_movie, read_movie_frame
+from bodydouble.reviewfigures import worst_frames
+from bodydouble.reviewing import ReviewReport, review
 from bodydouble.sequences import PlateSequence
 from bodydouble.shotfaces import Face, ShotFaces
 
@@ -221,8 +225,9 @@ def test_the_page_needs_nothing_but_itself(report: ReviewReport):
     text = report.html.read_text(encoding="utf-8")
     page.feed(text)
     assert page.addresses and all(address.startswith("data:image/") for address in page.addresses)
-    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not {"link", "iframe"} & set(page.tags)
     assert not re.search(r"https?://", re.sub(r"data:[^\"]+", "", text))
+    assert "Content-Security-Policy\" content=\"default-src 'none'" in text
 
 
 def test_the_page_names_troubled_frames_and_the_persona(report: ReviewReport):
@@ -242,6 +247,73 @@ def test_the_numbers_are_strict_json_with_schema_and_version(report: ReviewRepor
     summary = numbers["summary"]
     assert [summary[state] for state in ("done", "missing", "unreadable", "untouched")] == [8, 1, 1, 1]
     assert summary["colour_step"]["worst_frame"] == POPPED
+
+
+def test_a_movie_shows_plate_beside_result_at_the_rate_asked_for_and_plays_in_the_page(
+    sequences: tuple[PlateSequence, PlateSequence], tmp_path: Path
+):
+    pytest.importorskip("av", reason="PyAV is the optional extra 'movie'")
+    result, plate = sequences
+    frames = (1001, 1002, MISSING)
+    made = review(
+        result,
+        plate,
+        tmp_path,
+        shot=None,
+        frames=frames,
+        colour=Colour(),
+        colorspace=COLOUR,
+        movie="h264",
+        rate=Fraction(30000, 1001),
+    )
+    assert made.movie == tmp_path / "review.mp4"
+    movie = read_movie(made.movie)
+    assert (movie.frames, movie.rate, movie.width, movie.height) == (3, Fraction(30000, 1001), 2 * WIDTH, HEIGHT)
+    first, last = (read_movie_frame(made.movie, number) for number in (1, 3))
+    left, right = first[30:66, 45:83], first[30:66, WIDTH + 45 : WIDTH + 83]
+    assert (right - left).mean() > 0.01, "the result is brighter in its disc"
+    assert last[:, WIDTH + 8 :].max() < 0.05, "a frame without a result is black"
+    with browser.opened(made.html) as (window, complaints):
+        if window.evaluate("document.createElement('video').canPlayType('video/mp4; codecs=\"avc1.640028\"')"):
+            window.wait_for_function("document.querySelector('video').readyState >= 1")
+            assert window.evaluate("document.querySelector('video').videoWidth") == 2 * WIDTH
+        assert complaints == []
+
+
+def test_the_page_of_a_troubled_shot_opens_and_says_so_beside_the_wipe(report: ReviewReport):
+    with browser.opened(report.html) as (window, complaints):
+        window.locator("#frame").fill(str(FRAMES.index(MISSING)))
+        assert window.locator("#frame-note").inner_text() == "missing: no file"
+        assert not window.locator("#wipe-result").is_visible()
+        assert complaints == []
+
+
+def test_a_wrong_view_is_told_before_any_frame_is_measured(
+    sequences: tuple[PlateSequence, PlateSequence], tmp_path: Path
+):
+    with pytest.raises(UnknownColourSpaceError, match="no display"):
+        review(*sequences, tmp_path, shot=None, frames=(1001,), colour=Colour(), colorspace=COLOUR, display="Wall")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_display_and_view_are_those_of_the_pictures_and_no_figure_depends_on_them(
+    sequences: tuple[PlateSequence, PlateSequence], report: ReviewReport, tmp_path: Path
+):
+    display, view = Colour().default_display()[0], "Un-tone-mapped"
+    made = review(
+        *sequences,
+        tmp_path,
+        shot=None,
+        frames=(1001,),
+        colour=Colour(),
+        colorspace=COLOUR,
+        display=display,
+        view=view,
+    )
+    assert made.numbers["view"] == f"{view} ({display})"
+    assert made.frames[0].seam == by_frame(report)[1001].seam
+    shown, usual = (read_image(one.contact_sheet) for one in (made, report))
+    assert not np.array_equal(shown[:, :300], usual[:, :300])
 
 
 def test_the_contact_sheet_is_a_picture_of_eight_columns(report: ReviewReport):

@@ -25,10 +25,10 @@ def face_at(x: float, y: float, side: float, angle: float = 0.0, confidence: flo
     return Face(box, points, 1.0, confidence, unit_from_plate=np.linalg.inv(plate_from_unit))
 
 
-def tiny_comb(folder: Path, seed: int = 3, level: int = 3) -> Path:
-    """An untrained model of one persona, "anna"."""
+def tiny_comb(folder: Path, seed: int = 3, level: int = 3, personas: tuple[str, ...] = ("anna",)) -> Path:
+    """An untrained model."""
     torch.manual_seed(seed)
     dims = CombDims(level=level, width=1 / 64)
-    card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, (PersonaCard("anna"),))
+    card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, tuple(map(PersonaCard, personas)))
     save_comb(folder, Comb(dims, card.names), card)
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,6 +92,25 @@ class IterationsType(click.ParamType):
                 f"{value!r} are no iterations; write 100000, or one number per level: 2000,2000,5000.", param, ctx
             )
         return counts if len(counts) > 1 else counts[0]
+
+
+class FractionType(click.ParamType):
+    """A rate such as `24`, `23.976` or `24000/1001`; 23.976, 29.97 and 59.94 mean the exact n·1000/1001."""
+
+    name = "rate"
+    _NTSC = ("23.976", "29.97", "47.952", "59.94")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        """Frames per second above zero; a usage error otherwise."""
+        if isinstance(value, Fraction):
+            return value
+        try:
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+        if not 1 <= rate <= 240:
+            self.fail(f"{value!r} is no frame rate; write 24, 23.976 or 24000/1001.", param, ctx)
+        return Fraction(round(rate) * 1000, 1001) if value in self._NTSC else rate
 
 
 plate_argument = click.argument("plate", metavar="PLATE")

@@ -144,10 +144,7 @@ class Colour:
         look: applied before the view; several with commas, as OpenColorIO writes them ("+grade, -neutral").
         Errors: UnknownColourSpaceError for a space, view, display or look that the config does not have.
         """
-        displays = tuple(self._config.getDisplays())
-        display = display or self._config.getDefaultDisplay()
-        if display not in displays:
-            raise UnknownColourSpaceError(f'"{display}" is no display of {self.name}. {near_names(display, displays)}')
+        display = self._known_display(display or self._config.getDefaultDisplay())
         views = tuple(self._config.getViews(display))
         view = view or self._config.getDefaultView(display)
         if view not in views:
@@ -170,6 +167,16 @@ class Colour:
         """The display and view that `display` uses unless told otherwise."""
         display = self._config.getDefaultDisplay()
         return display, self._config.getDefaultView(display)
+
+    def default_view(self, display: str) -> str:
+        """The view that `display` uses on a display unless told otherwise. Errors: UnknownColourSpaceError."""
+        return str(self._config.getDefaultView(self._known_display(display)))
+
+    def _known_display(self, display: str) -> str:
+        displays = tuple(self._config.getDisplays())
+        if display not in displays:
+            raise UnknownColourSpaceError(f'"{display}" is no display of {self.name}. {near_names(display, displays)}')
+        return display
 
     def _find(self, name: str) -> str | None:
         space = self._config.getColorSpace(name)

@@ -102,6 +102,17 @@ def unit_from_landmarks(landmarks_px: ArrayLike) -> Matrix:
     return fit_similarity(landmarks, CANONICAL_LANDMARKS, ALIGNMENT_WEIGHTS)
 
 
+def alignment_residual(unit_from_plate: ArrayLike, landmarks_px: ArrayLike) -> float:
+    """How far aligned (68, 2) landmarks lie from the canonical face: weighted RMS, in % of the eye centres' distance.
+
+    With the weights that the fit itself has. A face's own shape and a turn of the head raise it slowly; a jump means
+    that landmarks or alignment are off.
+    """
+    away = apply(unit_from_plate, landmarks_px) - CANONICAL_LANDMARKS
+    mean_square = float(np.average((away**2).sum(axis=1), weights=ALIGNMENT_WEIGHTS))
+    return 100 * float(np.sqrt(mean_square)) / INTEROCULAR
+
+
 def crop_from_unit(size: int) -> Matrix:
     """The 3×3 from the unit crop to pixels of a `size`² crop: unit (0, 0) is crop (−½, −½), a pixel corner."""
     return np.array([[size, 0.0, -0.5], [0.0, size, -0.5], [0.0, 0.0, 1.0]])

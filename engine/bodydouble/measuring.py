@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import quality, reading
 from .colour import WORKING_SPACE
 from .errors import PlateError
-from .geometry import apply, crop_from_unit
+from .geometry import alignment_residual, apply, crop_from_unit
 from .warp import warp
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ ATTRIBUTES = "bodydouble/"
 
 _CROP_PX = 192  # aligned pixels in which change over time is measured
 _MARGIN_PX = 32  # of the plate around the matte that the figures may read
+_FEW_HIGHLIGHTS = 1e-3  # share of the matte's pixels above 1.0 below which a percentage of them says nothing
 _EVERYWHERE = 0.5  # a matte of more than this share means that the whole picture was changed
 
 
@@ -38,17 +39,19 @@ _EVERYWHERE = 0.5  # a matte of more than this share means that the whole pictur
 class FrameReview:
     """One frame's figures; None where it could not be measured. Units and directions as in `quality`.
 
-    `status` is "done", "untouched" (no pixel differs from the plate), "missing" or "unreadable". `flicker` and
-    `wobble` look back one and two consecutive frames; with shot faces they are measured in crop pixels, so that
-    the performer's motion does not count. `outside_pixels` needs the result's matte channel: without one the matte
-    *is* what changed. `identity` maps names to the Euclidean distance from `quality.identity`. The highlights are
-    sums of scene-linear light above 1.0 inside the matte.
+    `status` is "done", "untouched" (no pixel differs from the plate), "missing" or "unreadable". `alignment_residual`
+    is that of `geometry`. `flicker` and `wobble` look back one and two consecutive frames; with shot faces they are
+    measured in crop pixels, so that the performer's motion does not count. The highlights are sums of scene-linear
+    light above 1.0 inside the matte, `highlights_lost` the percentage of the plate's that is gone (None where it has
+    next to none). `outside_pixels` needs the result's matte channel: without one the matte *is* what changed. `identity`
+    maps names to the Euclidean distance from `quality.identity`.
     """
 
     frame: int
     status: str
     message: str = ""
     confidence: float | None = None
+    alignment_residual: float | None = None
     matte_percent: float | None = None
     flicker: float | None = None
     wobble: float | None = None
@@ -57,6 +60,7 @@ class FrameReview:
     plate_seam: float | None = None
     plate_highlights: float | None = None
     result_highlights: float | None = None
+    highlights_lost: float | None = None
     outside_pixels: int | None = None
     identity: Mapping[str, float] | None = None
 
@@ -65,8 +69,7 @@ class FrameReview:
 class Material:
     """What a review is made from: the two sequences, the plate's shot faces if there are any, and their colour.
 
-    `colorspace` is that of both sequences; None to take it from the plate's files. `look`: OpenColorIO look of the
-    pictures that people see, None for none.
+    `colorspace` is that of both sequences; None to take it from the plate's files.
     """
 
     result: PlateSequence
@@ -74,7 +77,6 @@ class Material:
     shot: ShotFaces | None
     colour: Colour
     colorspace: str | None
-    look: str | None = None
 
     def space(self, plate: Plate) -> str:
         """The colour space of a frame of the plate."""
@@ -197,6 +199,7 @@ def figures(
         "done",
         "changed nearly everywhere: was it saved with a lossy compression?" if share > _EVERYWHERE else "",
         confidence=confidence,
+        alignment_residual=_residual(measured.face),
         matte_percent=100 * share,
         flicker=_flicker(history),
         wobble=_wobble(history),
@@ -205,6 +208,7 @@ def figures(
         plate_seam=_known(edge.plate),
         plate_highlights=light.plate_light,
         result_highlights=light.result_light,
+        highlights_lost=_lost(light, matte),
         outside_pixels=_outside(measured),
         identity=identity,
     )
@@ -222,6 +226,15 @@ def _region_of_interest(matte: NDArray[np.float32], face: Face | None) -> Region
     x0, y0 = math.floor(xs.min()) - _MARGIN_PX, math.floor(ys.min()) - _MARGIN_PX
     x1, y1 = math.ceil(xs.max()) + 1 + _MARGIN_PX, math.ceil(ys.max()) + 1 + _MARGIN_PX
     return (min(max(0, x0), width - 1), min(max(0, y0), height - 1), max(1, min(x1, width)), max(1, min(y1, height)))
+
+
+def _residual(face: Face | None) -> float | None:
+    return None if face is None else alignment_residual(face.unit_from_plate, face.landmarks_px)
+
+
+def _lost(light: quality.Highlights, matte: NDArray[np.float32]) -> float | None:
+    enough = light.plate_pixels > _FEW_HIGHLIGHTS * np.count_nonzero(matte)
+    return 100 * max(0.0, 1 - light.kept) if enough else None
 
 
 def _known(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Frames of QuickTime and MP4 files: the only module that imports PyAV, which is the optional extra `movie`.
+"""Frames of QuickTime and MP4 files, and review movies: the only module that imports PyAV, the optional extra `movie`.
 
 Frames are numbered from 1. R'G'B' is computed here from the decoder's own Y'CbCr in float32, so ten and twelve bits
 stay what they are, and whites above and blacks below the legal range are kept. The matrix and the range come from the
@@ -8,15 +8,18 @@ BT.2020-2).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.errors import PlateError
+from bodydouble.errors import InputError, OutputError, PlateError
+from bodydouble.writing import atomic_path
 
 # By the numbers of ITU-T H.273: matrix coefficients -> Kr, Kb.
 KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
@@ -31,7 +34,17 @@ SPACES = {
 ASSUMED_SPACE = "g24_rec709_scene"
 ONE_THREAD = 1
 """The libraries' converter gives other pixels now and then, where its threads meet, when it has several."""
-MISSING = "movies need PyAV. Install it with: pip install 'bodydouble[movie]', or convert the movie to EXR frames"
+MISSING = "movies need PyAV. Install it with: pip install 'bodydouble[movie]'"
+Codec = Literal["h264", "prores"]
+# Encoder, pixel format, options. H.264: what every browser and phone plays, at a quality where its own loss is not what
+# one sees. ProRes: 422 HQ.
+ENCODERS: dict[Codec, tuple[str, str, dict[str, str]]] = {
+    "h264": ("libx264", "yuv420p", {"crf": "16", "preset": "medium"}),
+    "prores": ("prores_ks", "yuv422p10le", {"profile": "hq", "vendor": "apl0"}),
+}
+MOVIE_SUFFIX: dict[Codec, str] = {"h264": ".mp4", "prores": ".mov"}
+_MUXING = {"movflags": "+faststart"}
+_BT709, _LEGAL = 1, 1
 
 
 @dataclass(frozen=True)
@@ -99,11 +112,75 @@ def read_movie_frame(path: str | Path, frame: int) -> NDArray[np.float32]:
     raise PlateError(f"{path}: there is no frame {frame}.")
 
 
+def check_movies(codec: Codec) -> None:
+    """Raises InputError where movies cannot be written: PyAV is missing, or has no such encoder."""
+    try:
+        import av
+    except ImportError as error:
+        raise InputError(f"{MISSING}.") from error
+    try:
+        av.Codec(ENCODERS[codec][0], "w")
+    except ValueError as error:  # UnknownCodecError
+        raise InputError(f"this PyAV has no {ENCODERS[codec][0]} encoder; install PyAV's own wheel.") from error
+
+
+@contextmanager
+def movie_writer(path: Path, rate: Fraction, codec: Codec) -> Iterator[Callable[[NDArray[np.float32]], None]]:
+    """A function that appends a picture to a new movie, which is there, whole, when the block ends well.
+
+    Pictures are H×W×3 display code values in [0, 1], of one size, both sides even. They are written as BT.709 in legal
+    range and tagged so (1-1-1): players then show code values as they are. The same pictures give the same bytes.
+
+    Errors: InputError, see `check_movies`; OutputError when it cannot be written.
+    """
+    check_movies(codec)
+    import av
+
+    name, layout, options = ENCODERS[codec]
+    container_format = MOVIE_SUFFIX[codec].removeprefix(".")
+    with atomic_path(path) as temporary:
+        with _writing(path):
+            container = av.open(str(temporary), "w", format=container_format, options=_MUXING)
+        with container:
+            stream: Any = container.add_stream(name, rate=rate, options=options)
+            stream.pix_fmt = layout
+            _tag(stream.codec_context)
+
+            def append(picture: NDArray[np.float32]) -> None:
+                if not stream.codec_context.is_open:
+                    stream.height, stream.width = picture.shape[:2]
+                whole = np.ascontiguousarray(np.round(np.clip(picture, 0, 1) * 65535).astype(np.uint16))
+                frame = av.VideoFrame.from_ndarray(whole, format="rgb48le")
+                with _writing(path):
+                    coded = frame.reformat(
+                        format=layout, dst_colorspace=_BT709, dst_color_range=_LEGAL, threads=ONE_THREAD
+                    )
+                    container.mux(stream.encode(coded))
+
+            yield append
+            with _writing(path):
+                container.mux(stream.encode(None))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # av.FFmpegError is either
+        raise OutputError(f"{path}: the movie cannot be written ({error}).") from error
+
+
+def _tag(context: Any) -> None:
+    context.thread_count = ONE_THREAD
+    context.color_primaries = context.color_trc = context.colorspace = _BT709
+    context.color_range = _LEGAL
+
+
 def _opened(path: Path) -> Any:
     try:
         import av
     except ImportError as error:
-        raise PlateError(f"{path}: {MISSING}.") from error
+        raise PlateError(f"{path}: {MISSING}, or convert the movie to EXR frames.") from error
     if not path.is_file():
         raise PlateError(f"{path}: no such file.")
     try:

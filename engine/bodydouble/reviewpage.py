@@ -1,5 +1,4 @@
 """How a review looks: the contact sheet, the curves and the page. Pictures in, pictures and text out; opens no file.
-opened.
 
 All pictures here are H×W×3 float32 in [0, 1], display-referred (through the OpenColorIO view), ready for an 8-bit file.
 """
@@ -10,7 +9,7 @@ import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from .measuring import FrameReview
+    from .reviewpictures import ReviewPictures
 
 Picture = NDArray[np.float32]
 
@@ -32,6 +32,8 @@ _GAP_PX, _SIDE_PX, _HEAD_PX, _LABEL_PX = 6, 34, 64, 26
 _GROUND, _EMPTY, _INK, _DIM, _ALARM = "#202020", "#2c2c2c", "#e6e6e6", "#a0a0a0", "#ff7b54"
 _LINES = ("#7cc4ff", "#ffcf70")
 _DPI = 100
+_JPEG_QUALITY = 90
+_PLOT_WIDTH_PX, _PLOT_LEFT, _PLOT_RIGHT = 1180, 0.06, 0.985
 DIFFERENCE_GAIN = 8
 _ROWS = ("plate", "result", f"difference ×{DIFFERENCE_GAIN}", "plate, face", "result, face")
 
@@ -173,12 +175,12 @@ def _rendered(figure: Figure) -> Picture:
 
 def curves_svg(frames: Sequence[int], gaps: Sequence[int], panels: Sequence[Curve]) -> bytes:
     """The curves over the frames as SVG, one panel below the other; frames without a result are marked."""
-    figure = _figure(1180, 60 + 135 * len(panels))
+    figure = _figure(_PLOT_WIDTH_PX, 60 + 135 * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
         _draw_panel(axis, frames, gaps, panel)
     axes[-1].set_xlabel("frame", color=_DIM, fontsize=9)
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.97, bottom=0.07, hspace=0.5)
+    figure.subplots_adjust(left=_PLOT_LEFT, right=_PLOT_RIGHT, top=0.98, bottom=0.045, hspace=0.5)
     buffer = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()
@@ -203,10 +205,11 @@ def _draw_panel(axis: Any, frames: Sequence[int], gaps: Sequence[int], panel: Cu
         axis.legend(fontsize=7, facecolor=_GROUND, edgecolor="#3a3a3a", labelcolor=_INK, loc="upper right", ncols=2)
 
 
-def png(picture: Picture) -> bytes:
-    """A picture as an 8-bit PNG file's bytes."""
+def jpeg(picture: Picture) -> bytes:
+    """A picture as a JPEG file's bytes: 4:4:4, at a quality that shows the swap's faults and not its own."""
     buffer = io.BytesIO()
-    imsave(buffer, np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8), format="png")
+    options = {"quality": _JPEG_QUALITY, "subsampling": 0}
+    imsave(buffer, np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8), format="jpeg", pil_kwargs=options)
     return buffer.getvalue()
 
 
@@ -222,18 +225,34 @@ def _number(value: float | None, digits: int = 2) -> str:
 def page(
     *,
     title: str,
+    subtitle: str,
     facts: Mapping[str, str],
     summary: Mapping[str, str],
     sheet: str,
     curves: str,
-    worst: Sequence[Mapping[str, str]],
+    pictures: ReviewPictures,
+    movie: str | None,
     frames: Sequence[FrameReview],
 ) -> str:
-    """The page as HTML text: self-contained, no script, nothing fetched. Pictures are given as `data:` addresses."""
+    """The page as HTML text: self-contained, nothing fetched, by its own security policy.
+
+    Pictures are given as `data:` addresses, a movie too, or as the name of the file beside the page.
+    """
     environment = Environment(
         loader=PackageLoader("bodydouble", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["number"] = _number
+    numbers = [found.frame for found in frames]
     return environment.get_template("review.html").render(
-        title=title, facts=facts, summary=summary, sheet=sheet, curves=curves, worst=worst, frames=frames
+        title=title,
+        subtitle=subtitle,
+        facts=facts,
+        summary=summary,
+        sheet=sheet,
+        curves=curves,
+        wipe=[asdict(shown) for shown in pictures.wipe],
+        worst=pictures.worst,
+        movie=movie,
+        frames=frames,
+        plot={"first": min(numbers) - 0.5, "last": max(numbers) + 0.5, "left": _PLOT_LEFT, "right": _PLOT_RIGHT},
     )
