@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+PATIENCE_MS = 120_000  # machines that run tests are busy
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
@@ -26,9 +27,12 @@ def opened(page: Path, width: int = 1280, height: int = 900) -> Iterator[tuple[A
     complaints: list[str] = []
     with playwright.sync_playwright() as driver:
         # Containers seldom allow the sandbox; the page is our own.
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = driver.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE_MS
+        )
         try:
             context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
+            context.set_default_timeout(PATIENCE_MS)
             window = context.new_page()
             window.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
             window.on("pageerror", lambda error: complaints.append(f"error: {error}"))

@@ -50,7 +50,6 @@ SHORTER = {
     "--resolution": "16",
     "--width": "0.0625",
     "--batch": "1",
-    "--size": "64",
     "--device": "cpu",
 }
 SHORT_TRAINING = ["--resolution", "16", "--width", "0.0625", "--batch", "1"]
@@ -83,7 +82,7 @@ class Supplies:
             "sh010.fix.json": lambda: self.fix,
             "cast.comb": lambda: self.model,
             "swap": lambda: self.swapped,
-            **{f"facesets/{who}": lambda who=who: self.faceset(who) for who in ("anna", "ben", "carl")},
+            **{f"facesets/{who}": lambda who=who: self.faceset(who) for who in ("anna", "ben", "carl", "A", "B", "C")},
         }.get(top)
         if made is None or (workplace / top).exists():
             return ""
@@ -148,8 +147,7 @@ class Supplies:
         folder = self.folder / "facesets" / who
         if not folder.exists():
             plate, shot = PlateSequence.find(self.plates / "sh010.####.exr"), read_shot_faces(self.faces)
-            settings = ExtractSettings(size=64, pad=8)
-            made = list(extract(plate, plate.frames, shot, None, who, folder, Colour(), None, settings))
+            made = list(extract(plate, plate.frames, shot, None, who, folder, Colour(), None, ExtractSettings()))
             assert all(one.path for one in made), made
         return folder
 

@@ -43,8 +43,8 @@ class FrameReview:
     is that of `geometry`. `flicker` and `wobble` look back one and two consecutive frames; with shot faces they are
     measured in crop pixels, so that the performer's motion does not count. The highlights are sums of scene-linear
     light above 1.0 inside the matte, `highlights_lost` the percentage of the plate's that is gone (None where it has
-    next to none). `outside_pixels` needs the result's matte channel: without one the matte *is* what changed. `identity`
-    maps names to the Euclidean distance from `quality.identity`.
+    next to none). `outside_pixels` needs the result's matte channel: without one the matte *is* what changed.
+    `identity` maps names to the Euclidean distance from `quality.identity`.
     """
 
     frame: int
