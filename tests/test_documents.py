@@ -184,8 +184,8 @@ class Workplace:
         if words[0] == "demo":
             shutil.copytree(self.demo(), self.folder / (words[2] if words[1:2] == ["-o"] else "demo_out"))
             return 0
-        self._make_room(words)
-        self._lay(words)
+        self._make_room(words[1:])
+        self._lay(words[1:])
         return run(words)
 
     def _shell(self, line: str) -> int:
@@ -269,7 +269,7 @@ def test_commands_and_options_named_in_the_text_exist(page: Path):
             continue
         command = cli.commands.get(name)
         assert command is not None, f"there is no command {name!r}"
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
         if not isinstance(command, click.Group):
             assert {word for word in rest if re.fullmatch("--?[a-z-]+", word)} <= known, words
 
