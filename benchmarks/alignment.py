@@ -19,7 +19,7 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.aligning import FrameDetections, align_shot, detection_image
+from bodydouble.aligning import FrameDetections, align_shot, frame_views
 from bodydouble.colour import Colour
 from bodydouble.faces import LANDMARK_MODEL, find_model
 from bodydouble.geometry import apply, unit_from_landmarks
@@ -107,7 +107,7 @@ def measure(name: str, plate: PlateSequence, true: Path68 | None) -> Iterator[Al
         if face is None or face.interpolated:
             continue
         found = min(heard[frame].faces, key=lambda f: float(np.abs(f.landmarks_px - face.landmarks_px).max()))
-        image = detection_image(read_frame(plate, frame), colour, None)
+        image = frame_views(read_frame(plate, frame), colour, None).whole(1 << 16).image_u8
         shape = predictor(image, dlib.rectangle(*(round(float(v)) for v in found.box_px)))
         rows["dlib"].append(np.array([(p.x, p.y) for p in shape.parts()], np.float64))
         rows["nine-fold"].append(found.landmarks_px)

@@ -19,6 +19,7 @@ from bodydouble.plate import Plate
 from bodydouble.quality import display_code
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
+from bodydouble.views import PictureViews
 from synth import SynthShot, Truth, training_frames
 
 Points = NDArray[np.float64]
@@ -245,7 +246,7 @@ def _outside(picture: Plate, plate: Plate) -> float:
 def _face_at(image: NDArray[np.uint8], true_px: Points, finder: FaceFinder) -> Points | None:
     """Landmarks of the detected face nearest to the true one, None if none is within half its width."""
     centre, reach = true_px.mean(axis=0), np.ptp(true_px[:, 0]) / 2
-    found = [face.landmarks_px for face in measure_faces(finder, image, AlignSettings())]
+    found = [face.landmarks_px for face in measure_faces(finder, PictureViews(image), AlignSettings())]
     near = [points for points in found if np.linalg.norm(points.mean(axis=0) - centre) < reach]
     return min(near, key=lambda points: float(np.linalg.norm(points.mean(axis=0) - centre)), default=None)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bodydouble
-from bodydouble.aligning import FrameDetections, align_shot, solve_shot, to_detection_image
+from bodydouble.aligning import FrameDetections, align_shot, solve_shot
 from bodydouble.colour import Colour
 from bodydouble.errors import PlateError
 from bodydouble.geometry import apply
@@ -104,23 +104,6 @@ def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., Pl
     shot.path(1016).write_bytes(b"not an EXR")
     with pytest.raises(PlateError, match=r"changed\.1016\.exr"):
         align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings())
-
-
-@pytest.mark.parametrize("exposure", [1e-3, 0.05, 1.0, 30.0])
-def test_the_detection_picture_hardly_depends_on_exposure(exposure: float) -> None:
-    rgb = np.random.default_rng(0).uniform(0.02, 1.0, (64, 64, 3)).astype(np.float32)
-    shown = to_detection_image(rgb * np.float32(exposure)).astype(int)
-    assert shown.dtype == int
-    if 0.1 < exposure < 10:
-        assert np.abs(shown - to_detection_image(rgb)).max() <= 1
-    assert 2 < shown.mean() < 250
-
-
-def test_highlights_stay_apart_in_the_detection_picture() -> None:
-    rgb = np.full((8, 8, 3), 0.18, np.float32)
-    rgb[0, 0], rgb[0, 1], rgb[0, 2] = 0.6, 1.0, np.inf
-    shown = to_detection_image(rgb)[0, :4, 0].astype(int)
-    assert shown[3] < shown[0] < shown[1] < shown[2] == 255
 
 
 def test_the_order_of_the_measured_frames_does_not_matter(plate: PlateSequence) -> None:

@@ -38,7 +38,7 @@ tracks { { 1 31 2 }
 { 2 1 58 track_y track_y 1 }
 }
 {
- { {curve K x1001 1} "left eye" {curve x1001 100.5 101.25 x1010 103} {curve x1001 439.5 s0.5 440.5 x1010 C 441.5} {} 0 1 }
+ { {curve K x1001 1} "left eye" {curve x1001 100.5 101.25 x1010 103} {curve x1001 439.5 s0.5 440.5 x1010 C 441.5} {} 0 }
  { {curve K x1005 1} nose\ tip {curve x1005 200.5} 300 {} {} 1 0 0 {} 1 0 }
  { {curve K x1 1} never {} {} }
 }

@@ -7,7 +7,9 @@ picture of the whole shot out of the measurements. `align_shot` is both.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bodydouble
-from bodydouble.chips import box_from_unit, face_picture
-from bodydouble.cuts import shot_changes, small_picture
-from bodydouble.faces import FaceFinder
+from bodydouble.chips import box_from_unit, face_picture, unit_from_box
+from bodydouble.cuts import picture_change, shot_changes
+from bodydouble.faces import FaceFinder, Landmarks
 from bodydouble.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.landmarkcsv import read_landmarks_csv
 from bodydouble.people import FACE_SPREAD, MEMORY, FoundFace, crowded, link_people, same_place
@@ -26,6 +28,7 @@ from bodydouble.reading import read_frame
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.tracks import solve_person, still_faces
+from bodydouble.views import PlateViews, View, Views
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
@@ -35,10 +38,19 @@ if TYPE_CHECKING:
 WORKING_SPACE = "ACEScg"
 NEAR_FRAMES = 2
 """A face is followed from a frame at most this far away."""
-IDENTITY_FRAMES = 12
-"""Frames after which every face is asked for its identity again."""
+ANCHOR_FRAMES = 8
+"""The detector looks at frames whose number is a multiple of it, whatever the frames before say."""
+IDENTITY_FRAMES = 2 * ANCHOR_FRAMES
+"""Frames whose number is a multiple of it ask every face for its identity again."""
+ABRUPT = 0.15
+"""1 - correlation of a frame with the one before above which the detector looks: a cut, or nearly one."""
+FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
+"""A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""
+READ_AHEAD = 2
+"""Frames that are read while one is measured."""
 FOLLOW_SCORE = -0.7
 """Detector score, on an upright chip, above which a followed face is one."""
+_CORNERS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,78 +111,81 @@ def given_faces(path: Path, plate: PlateSequence, frames: Sequence[int]) -> Shot
 def align_frames(
     plate: PlateSequence, frames: Sequence[int], colour: Colour, colorspace: str | None, settings: AlignSettings
 ) -> Iterator[FrameDetections]:
-    """Measure each frame in turn: detect, nine-fold landmarks; a face of the frame before that the detector misses is
-    looked for where it was. Raises PlateError as `align_shot`.
+    """Measure each frame in turn, the next one being read meanwhile. Raises PlateError as `align_shot`.
+
+    The detector looks where tracking demands it: at every `ANCHOR_FRAMES`-th frame number, where nobody is followed,
+    where two faces are close to each other, where the picture changes abruptly, and where a face was lost. In the
+    frames between, the faces of the frame before are followed. What is measured in a frame so depends on the frames
+    since the last anchor, not on where the range begins.
     """
     finder = FaceFinder()
     before: FrameDetections | None = None
     lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
-    for count, frame in enumerate(frames):
+    for frame, picture in _read_ahead(plate, frames):
         started = time.perf_counter()
-        due = count % IDENTITY_FRAMES == 0
-        picture = read_frame(plate, frame)
-        image = detection_image(picture, colour, colorspace)
-        faces = list(measure_faces(finder, image, settings))
-        if before is not None and not settings.stills and abs(frame - before.frame) <= NEAR_FRAMES:
-            faces += follow_faces(finder, image, _missing(before.faces, faces), settings)
-        if not settings.stills:
+        views = frame_views(picture, colour, colorspace)
+        if settings.stills:
+            faces = list(measure_faces(finder, views, settings))
+        else:
+            near = before if before is not None and abs(frame - before.frame) <= NEAR_FRAMES else None
             lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
-            past = before.faces if before is not None else ()
-            hidden = list(lost.values())
-            faces = [_identified(finder, image, face, [*faces, *hidden], () if due else past) for face in faces]
-            lost |= {(frame, number): face for number, face in enumerate(_missing(past, faces))}
-        small = small_picture(image)
+            followed = _followed(finder, views, frame, near, settings)
+            faces = _detected(finder, views, frame, near, lost, settings) if followed is None else followed
+            lost |= {(frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))}
         seconds = time.perf_counter() - started
         before = FrameDetections(
-            frame, tuple(faces), seconds, picture.width, picture.height, small, picture.pixel_aspect
+            frame, tuple(faces), seconds, picture.width, picture.height, views.small, picture.pixel_aspect
         )
         yield before
 
 
-def measure_faces(finder: FaceFinder, image_u8: NDArray[np.uint8], settings: AlignSettings) -> Iterator[FoundFace]:
-    """Every face that the detector finds in one display-encoded H×W×3 picture, best score first.
+def frame_views(picture: Plate, colour: Colour, colorspace: str | None) -> PlateViews:
+    """What the detector sees of a frame. `colorspace` None: taken from the file."""
+    space = colorspace or colour.space_of(picture.attributes, picture.path)
+    return PlateViews(picture, colour.converter(space, WORKING_SPACE))
+
+
+def measure_faces(finder: FaceFinder, views: Views, settings: AlignSettings) -> Iterator[FoundFace]:
+    """Every face that the detector finds in a frame, best score first.
 
     A picture where it finds none is searched once more at double size.
     """
-    upsample, size, threshold = settings.upsample, settings.detect_size, settings.threshold
-    detections = finder.detect(image_u8, upsample, size, threshold)
-    for found in detections or finder.detect(image_u8, upsample + 1, size, threshold):
-        marks = finder.stabilised_landmarks(image_u8, found.box_px, settings.beta)
-        unit_from_plate = unit_from_landmarks(marks.points_px)
-        picture = None if settings.stills else face_picture(image_u8, unit_from_plate)
-        yield FoundFace(found.box_px, marks.points_px, unit_from_plate, found.score, marks.spread, picture)
+    whole = views.whole(settings.detect_size)
+    upsample, threshold = settings.upsample, settings.threshold
+    detections = finder.detect(whole.image_u8, upsample, None, threshold)
+    for found in detections or finder.detect(whole.image_u8, upsample + 1, None, threshold):
+        box = whole.to_plate(found.box_px.reshape(2, 2)).ravel()
+        view = views.around(unit_from_box(box))
+        here = apply(view.view_from_plate, box.reshape(2, 2)).ravel()
+        marks = finder.stabilised_landmarks(view.image_u8, here, settings.beta)
+        face = _found(view, box, marks, found.score)
+        yield face if settings.stills else _pictured(view, face)
 
 
 def follow_faces(
-    finder: FaceFinder, image_u8: NDArray[np.uint8], faces: Iterable[FoundFace], settings: AlignSettings
+    finder: FaceFinder,
+    views: Views,
+    faces: Iterable[FoundFace],
+    settings: AlignSettings,
 ) -> Iterator[FoundFace]:
     """Faces of a neighbouring frame looked for near the same place; only those that the detector half believes in."""
     for face in faces:
-        unit_from_plate = face.unit_from_plate
-        for _ in range(2):  # the first step catches up with the motion
-            marks = finder.refined_landmarks(image_u8, unit_from_plate, settings.beta)
-            unit_from_plate = unit_from_landmarks(marks.points_px)
-        score = finder.score_at(image_u8, unit_from_plate)
-        found = FoundFace(box_from_unit(unit_from_plate), marks.points_px, unit_from_plate, score or 0.0, marks.spread)
-        if score is not None and score > FOLLOW_SCORE and marks.spread < FACE_SPREAD and same_place(face, found, 1.0):
-            yield replace(found, picture=face_picture(image_u8, unit_from_plate))
-
-
-def to_detection_image(rgb: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """What the detector sees of a scene-linear H×W×3 picture: H×W×3 uint8, exposed and display-encoded.
-
-    The exposure brings the picture's median luminance to mid grey, at most four stops either way, so that a face in
-    a dark or an over-bright plate has contrast; a shoulder keeps highlights apart. NaN and Inf count as black and
-    bright.
-    """
-    clean = np.clip(np.nan_to_num(rgb, nan=0.0, posinf=65504.0, neginf=0.0), 0.0, 65504.0)
-    luminance = clean @ np.array([0.2722, 0.6741, 0.0537], np.float32)  # ACEScg
-    visible = luminance[luminance > 1e-4]
-    middle = float(np.median(visible)) if visible.size else 0.18
-    exposed = clean * np.float32(np.clip(0.18 / middle, 1 / 16, 16))
-    shown = np.where(exposed <= 0.5, exposed, 1.0 - 0.5 * np.exp(1.0 - 2.0 * exposed))  # C1 at one half, below 1
-    encoded = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * np.maximum(shown, 1e-6) ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * 255).astype(np.uint8)
+        unit_from_plate, away = face.unit_from_plate, 1.0
+        for _ in range(FOLLOW_STEPS):
+            view = views.around(unit_from_plate)
+            first = finder.first_landmarks(view.image_u8, view.unit_here(unit_from_plate))
+            before, unit_from_plate = unit_from_plate, unit_from_landmarks(view.to_plate(first))
+            away = float(np.abs(apply(unit_from_plate @ np.linalg.inv(before), _CORNERS) - _CORNERS).max())
+            if away < FOLLOW_NEAR:
+                break
+        view = views.around(unit_from_plate)
+        marks = finder.refined_landmarks(view.image_u8, view.unit_here(unit_from_plate), settings.beta)
+        found = _found(view, None, marks, 0.0)
+        if marks.spread >= FACE_SPREAD or not same_place(face, found, 1.0):
+            continue
+        score = finder.score_at(view.image_u8, view.unit_here(found.unit_from_plate))
+        if score is not None and score > FOLLOW_SCORE:
+            yield _pictured(view, replace(found, score=score))
 
 
 def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: AlignSettings) -> ShotFaces:
@@ -216,31 +231,74 @@ def _follow_back(
         here, later = result[index], result[index + 1]
         missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
         if missing:
-            image = detection_image(read_frame(plate, here.frame), colour, colorspace)
-            result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, image, missing, settings)))
+            views = frame_views(read_frame(plate, here.frame), colour, colorspace)
+            result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, views, missing, settings)))
     return result
 
 
-def detection_image(picture: Plate, colour: Colour, colorspace: str | None) -> NDArray[np.uint8]:
-    """What the detector sees of a frame, H×W×3 uint8 in square pixels (`to_detection_image`)."""
-    space = colorspace or colour.space_of(picture.attributes, picture.path)
-    image = to_detection_image(colour.converter(space, WORKING_SPACE)(picture.rgb()))
-    return image if picture.pixel_aspect == 1 else _unsqueezed(image, picture.pixel_aspect)
+def _read_ahead(plate: PlateSequence, frames: Sequence[int]) -> Iterator[tuple[int, Plate]]:
+    """The frames in order, each with its pixels; the next ones are read while the caller works."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = deque(reader.submit(read_frame, plate, frame) for frame in frames[:READ_AHEAD])
+        try:
+            for index, frame in enumerate(frames):
+                picture = ahead.popleft().result()
+                if index + READ_AHEAD < len(frames):
+                    ahead.append(reader.submit(read_frame, plate, frames[index + READ_AHEAD]))
+                yield frame, picture
+        finally:
+            for pending in ahead:
+                pending.cancel()
 
 
-def _unsqueezed(image_u8: NDArray[np.uint8], pixel_aspect: float) -> NDArray[np.uint8]:
-    """The picture in square pixels: as high as it was, `pixel_aspect` times as wide."""
-    width = image_u8.shape[1]
-    x = np.clip((np.arange(round(width * pixel_aspect)) + 0.5) / pixel_aspect - 0.5, 0, width - 1)
-    left = np.minimum(x.astype(int), max(0, width - 2))
-    share = (x - left)[:, None].astype(np.float32)
-    right = np.minimum(left + 1, width - 1)
-    return np.rint(image_u8[:, left] * (1 - share) + image_u8[:, right] * share).astype(np.uint8)
+def _followed(
+    finder: FaceFinder, views: Views, frame: int, near: FrameDetections | None, settings: AlignSettings
+) -> list[FoundFace] | None:
+    """The faces of the frame before, followed; None where the detector has to look."""
+    if near is None or frame % ANCHOR_FRAMES == 0:
+        return None
+    # What hardly looked like a face is not worth a search.
+    wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
+    if not wanted or any(crowded(face, wanted) for face in wanted):
+        return None
+    if picture_change(near.small, views.small) > ABRUPT:
+        return None
+    faces = list(follow_faces(finder, views, wanted, settings))
+    return faces if len(faces) == len(wanted) else None
+
+
+def _detected(
+    finder: FaceFinder,
+    views: Views,
+    frame: int,
+    near: FrameDetections | None,
+    lost: Mapping[tuple[int, int], FoundFace],
+    settings: AlignSettings,
+) -> list[FoundFace]:
+    """The faces that the detector finds, and those of the frame before that it misses; who they are, where asked."""
+    past = near.faces if near is not None else ()
+    faces = list(measure_faces(finder, views, settings))
+    faces += follow_faces(finder, views, _missing(past, faces), settings)
+    hidden = list(lost.values())
+    known = () if frame % IDENTITY_FRAMES == 0 else past
+    return [_identified(finder, views, face, [*faces, *hidden], known) for face in faces]
+
+
+def _found(view: View, box_px: NDArray[np.float64] | None, marks: Landmarks, score: float) -> FoundFace:
+    """A face measured on a view, in the plate's square pixels."""
+    landmarks = view.to_plate(marks.points_px)
+    unit_from_plate = unit_from_landmarks(landmarks)
+    box = box_from_unit(unit_from_plate) if box_px is None else box_px
+    return FoundFace(box, landmarks, unit_from_plate, score, marks.spread)
+
+
+def _pictured(view: View, face: FoundFace) -> FoundFace:
+    return replace(face, picture=face_picture(view.image_u8, view.unit_here(face.unit_from_plate)))
 
 
 def _identified(
     finder: FaceFinder,
-    image_u8: NDArray[np.uint8],
+    views: Views,
     face: FoundFace,
     faces: Sequence[FoundFace],
     before: Sequence[FoundFace],
@@ -249,7 +307,8 @@ def _identified(
     known = [other for other in before if same_place(other, face)]
     if face.spread > FACE_SPREAD or (len(known) == 1 and not crowded(face, faces) and not crowded(known[0], before)):
         return face
-    return replace(face, embedding=finder.embedding(image_u8, face.landmarks_px))
+    view = views.around(face.unit_from_plate)
+    return replace(face, embedding=finder.embedding(view.image_u8, apply(view.view_from_plate, face.landmarks_px)))
 
 
 def _missing(wanted: Iterable[FoundFace], present: Sequence[FoundFace]) -> list[FoundFace]:

@@ -19,6 +19,8 @@ BOX_WIDTH = 0.7
 CHIP_MARGIN = 0.4
 """Room around the box in a chip, in box widths: chins and shifted boxes reach beyond it."""
 
+FILTERED = 0.4
+"""Below this scale a picture is filtered before it is sampled; above it, bilinear sampling hardly aliases."""
 PICTURE_SIDE = 256
 """Pixels across the grey picture of an aligned face that is registered with its neighbours in time."""
 
@@ -72,22 +74,27 @@ def cut_chip(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], 
 
 def face_picture(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The unit crop at an alignment in grey (luma of H×W×3 display-encoded RGB), `PICTURE_SIDE`² uint8."""
-    crop = resample(image_u8, crop_from_unit(PICTURE_SIDE) @ unit_from_plate, PICTURE_SIDE)
-    return np.rint(crop @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)
+    crop = resample(image_u8, crop_from_unit(2 * PICTURE_SIDE) @ unit_from_plate, 2 * PICTURE_SIDE)
+    return np.rint(halved(crop) @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)
+
+
+def halved(image_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Means of squares of four pixels; an odd last row or column is left out."""
+    height, width = image_u8.shape[0] // 2, image_u8.shape[1] // 2
+    rows = np.add(image_u8[: 2 * height : 2], image_u8[1 : 2 * height : 2], dtype=np.uint16)
+    total = rows[:, : 2 * width : 2] + rows[:, 1 : 2 * width : 2]
+    return np.asarray(total * np.float32(0.25), np.float32)
 
 
 def resample(image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
-    """`side`² pixels of the picture through a similarity, bilinear; filtered first where it shrinks; black outside."""
+    """`side`² pixels of a picture through a similarity, bilinear, black outside; filtered first if it shrinks much."""
     scale = similarity_scale(chip_from_plate)
     picture = image_u8
     plate_from_chip = np.asarray(np.linalg.inv(chip_from_plate), np.float64)
-    if scale < 1:
+    if scale < FILTERED:
         picture, small_from_plate = _shrunk_region(image_u8, plate_from_chip, side, scale)
         plate_from_chip = small_from_plate @ plate_from_chip
-    x, y = plate_from_chip[:2, 0], plate_from_chip[:2, 1]
-    steps = np.arange(side)
-    grid = steps[None, :, None] * x + steps[:, None, None] * y + plate_from_chip[:2, 2]  # side, side, 2
-    return _bilinear(picture, grid)
+    return _bilinear(picture, plate_from_chip, side)
 
 
 def _shrunk_region(
@@ -107,17 +114,32 @@ def _shrunk_region(
     return shrink(image[y0:y1, x0:x1], rows, columns), small_from_plate
 
 
-def _bilinear(image: NDArray[np.uint8], grid: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The picture at (..., 2) real positions, x and y from pixel centres."""
-    framed = np.pad(image, ((1, 1), (1, 1), (0, 0)))
-    limit = np.array([image.shape[1], image.shape[0]], np.float64)
-    at = np.clip(grid + 1, 0, limit + 0.999)
-    whole = at.astype(np.intp)
-    fx, fy = np.moveaxis((at - whole).astype(np.float32), -1, 0)[..., None]
-    x, y = whole[..., 0], whole[..., 1]
-    upper = framed[y, x] * (1 - fx) + framed[y, x + 1] * fx
-    lower = framed[y + 1, x] * (1 - fx) + framed[y + 1, x + 1] * fx
-    return np.rint(upper * (1 - fy) + lower * fy).astype(np.uint8)
+def _bilinear(image: NDArray[np.uint8], image_from_chip: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    """`side`² pixels of the H×W×3 picture through an affine matrix, to 1/256 of a pixel and of a code."""
+    height, width = image.shape[:2]
+    framed = np.zeros((height + 3, width + 3, 4), np.uint8)
+    framed[1:-2, 1:-2, :3] = image
+    packed = framed.view(np.uint32).ravel()
+    steps, matrix = np.arange(side, dtype=np.float32), image_from_chip.astype(np.float32)
+    x = (matrix[0, 0] * steps + (matrix[0, 2] + 1)) + (matrix[0, 1] * steps)[:, None]
+    y = (matrix[1, 0] * steps + (matrix[1, 2] + 1)) + (matrix[1, 1] * steps)[:, None]
+    whole_x = (np.clip(x, 0, width + 1) * 256 + 0.5).astype(np.int32)
+    whole_y = (np.clip(y, 0, height + 1) * 256 + 0.5).astype(np.int32)
+    share_x, share_y = (whole_x & 255).astype(np.uint32), (whole_y & 255).astype(np.uint32)
+    at = (whole_y >> 8) * (width + 3) + (whole_x >> 8)
+    upper = _mixed(packed.take(at), packed.take(at + 1), share_x)
+    at += width + 3
+    lower = _mixed(packed.take(at), packed.take(at + 1), share_x)
+    mixed = _mixed(upper, lower, share_y).view(np.uint8).reshape(side, side, 4)
+    return np.ascontiguousarray(mixed[..., :3])
+
+
+def _mixed(one: NDArray[np.uint32], other: NDArray[np.uint32], share: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Pixels of four 8-bit channels in a word, mixed by shares of 256: two channels at a time, 16 bits for each."""
+    two, half, left = np.uint32(0x00FF00FF), np.uint32(0x00800080), np.uint32(256) - share
+    even = (((one & two) * left + (other & two) * share + half) >> 8) & two
+    odd = (((one >> 8) & two) * left + ((other >> 8) & two) * share + half) & ~two
+    return np.asarray(even | odd, np.uint32)
 
 
 def shrink(image_u8: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:

@@ -35,14 +35,14 @@ def small_picture(image_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def shot_changes(pictures: Mapping[int, NDArray[np.uint8]]) -> tuple[int, ...]:
     """The frames that begin a new shot, of frame → small picture."""
     frames = sorted(pictures)
-    changes = np.array([_change(pictures[a], pictures[b]) for a, b in pairwise(frames)])
+    changes = np.array([picture_change(pictures[a], pictures[b]) for a, b in pairwise(frames)])
     around = np.pad(changes, 1)
     neighbours = np.maximum(around[:-2], around[2:])
     cut = (changes > CHANGE) & (changes > PEAK * neighbours)
     return tuple(frame for frame, is_cut in zip(frames[1:], cut, strict=True) if is_cut)
 
 
-def _change(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+def picture_change(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """1 - normalised correlation of two pictures of one size; pictures without any contrast do not differ."""
     a, b = one - one.mean(), other - other.mean()
     contrast = float(np.sqrt((a * a).sum() * (b * b).sum()))

@@ -20,7 +20,7 @@ import dlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bodydouble.chips import BOX_WIDTH, cut_chip, shrink
+from bodydouble.chips import BOX_WIDTH, cut_chip, halved, shrink
 from bodydouble.errors import InputError
 from bodydouble.geometry import unit_from_landmarks
 from bodydouble.landmarking import Landmarker, Landmarks, Prediction, landmarks_in_box, refined_landmarks
@@ -31,10 +31,10 @@ MODELS_VARIABLE = "BODYDOUBLE_FACE_MODELS"
 
 CHIP_BOX_PX = 240.0
 """Width of the face box in the chip that the landmarks are predicted on."""
-FIRST_BOX_PX = 120.0
+FIRST_BOX_PX = 160.0
 """The same of the chip that only tells roughly how the face lies."""
-SCORE_BOX_PX = 110.0
-"""Width of the face box in the chip that `score_at` runs the detector on; its window is 80 px."""
+SCORE_BOX_PX = CHIP_BOX_PX / 2
+"""Width of the face box in the picture that `score_at` runs the detector on; its window is 80 px."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +138,9 @@ class FaceFinder:
 
     def score_at(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> float | None:
         """The detector's score of the upright face that should lie at `unit_from_plate`; None below -1 or elsewhere."""
-        chip = cut_chip(_checked(image_u8), np.asarray(unit_from_plate, np.float64), SCORE_BOX_PX)
-        boxes, scores, _ = self._detector.run(chip.image, 0, -1.0)
-        middle = (chip.box[:2] + chip.box[2:]) / 2
+        chip = cut_chip(_checked(image_u8), np.asarray(unit_from_plate, np.float64), CHIP_BOX_PX)
+        boxes, scores, _ = self._detector.run(np.rint(halved(chip.image)).astype(np.uint8), 0, -1.0)
+        middle = (chip.box[:2] + chip.box[2:]) / 4
         return max(
             (
                 float(score)

@@ -166,8 +166,10 @@ class Plate:
         """Metadata of the main part."""
         return self.main.attributes
 
-    def rgb(self, region: Region | None = None) -> np.ndarray:
+    def rgb(self, region: Region | None = None, step: int = 1) -> np.ndarray:
         """H×W×3 float32 of a region (default: the display window), black where the file has no data.
+
+        step: only every so many rows and columns, from the first.
 
         Values are the file's own: scene-linear for EXR, encoded in [0, 1] for 8- and 16-bit files. NaN and Inf are
         passed on as they are. Errors: PlateError for channels of whole numbers.
@@ -175,8 +177,11 @@ class Plate:
         main, region = self.main, region or (0, 0, self.width, self.height)
         if any(main.channel(name).dtype.kind == "u" for name in self.picture.rgb):
             raise PlateError(f"{self.path}: {', '.join(self.picture.rgb)} hold whole numbers, no light.")
-        result = np.zeros((region[3] - region[1], region[2] - region[0], 3), np.float32)
+        result = np.zeros((-(-(region[3] - region[1]) // step), -(-(region[2] - region[0]) // step), 3), np.float32)
         inner, source = _overlap(region, main.data_region)
+        if step > 1:
+            pairs = [_every(step, *axis) for axis in zip(inner, source, strict=True)]
+            inner, source = (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])
         for index, name in enumerate(self.picture.rgb):
             result[(*inner, index)] = main.channel(name)[source]
         return result
@@ -282,6 +287,13 @@ def _overlap(a: Region, b: Region) -> tuple[tuple[slice, slice], tuple[slice, sl
     x1, y1 = max(x0, min(a[2], b[2])), max(y0, min(a[3], b[3]))
     in_a = slice(y0 - a[1], y1 - a[1]), slice(x0 - a[0], x1 - a[0])
     return in_a, (slice(y0 - b[1], y1 - b[1]), slice(x0 - b[0], x1 - b[0]))
+
+
+def _every(step: int, inner: slice, source: slice) -> tuple[slice, slice]:
+    """Every `step`-th of a region's rows or columns, in the thinned region and in the data."""
+    first = -(-inner.start // step)
+    start = source.start + first * step - inner.start
+    return slice(first, first + len(range(start, source.stop, step))), slice(start, source.stop, step)
 
 
 def to_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -22,6 +22,31 @@ def whittaker(
     return solve_bands(bands[..., None], values * weights[:, None])
 
 
+def local_fit(
+    values: NDArray[np.float64], weights: NDArray[np.float64], reach: int, sigma: float
+) -> NDArray[np.float64]:
+    """(N, K) the cubic through the rows near each row, at that row: weighted least squares.
+
+    `weights`: (N,), 0 where a row is not known. Rows farther away than `reach` do not matter at all; nearer ones by a
+    Gaussian of `sigma` rows. It is a parabola, a line or a constant where there are not two known rows on either side
+    and four in all, or less; where none is within reach, the nearest known row.
+    W. S. Cleveland, *Robust locally weighted regression*, JASA 74(368), 1979.
+    """
+    known = np.flatnonzero(weights > 0)
+    result = np.empty_like(values)
+    for row in range(len(values)):
+        near = known[np.abs(known - row) <= reach]
+        if not len(near):
+            result[row] = values[known[np.argmin(np.abs(known - row))]]
+            continue
+        offset = (near - row).astype(np.float64)
+        both_sides = min((offset < 0).sum(), (offset > 0).sum()) >= 2
+        root = np.sqrt(weights[near] * np.exp(-(offset**2) / (2 * sigma**2)))[:, None]
+        basis = offset[:, None] ** np.arange(min(4 if both_sides else 3, len(near)))
+        result[row] = np.linalg.lstsq(root * basis, root * values[near], rcond=None)[0][0]
+    return result
+
+
 def difference_bands(count: int, strength: float, order: int) -> NDArray[np.float64]:
     """(order + 1, count) upper bands of `strength` · DᵀD, D the differences of `order`; [k, i] is (i, i + k)."""
     bands = np.zeros((order + 1, count))

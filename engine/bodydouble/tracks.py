@@ -24,13 +24,15 @@ from bodydouble.people import FACE_RADIUS, FoundFace, confidence, cut_between
 from bodydouble.registering import Motion, measure_motions
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face
-from bodydouble.smoothing import whittaker
+from bodydouble.smoothing import local_fit
 from bodydouble.steadying import steady
 
-SMOOTHING = 0.1
-"""Whittaker penalty on third differences of the crop at `smoothing=1`; higher rounds off fast turns."""
-GUESS_SMOOTHING = 1.0
-"""The same of the landmarks within the crop, for where the registration starts; the pixels bring back what it takes."""
+FIT_FRAMES = 4
+"""Frames on either side that say where a face is about: the coordinates of the solve, and where registration starts."""
+CROP_SIGMA, GUESS_SIGMA = 1.5, 2.0
+"""How fast those count less, in frames: for the crop, and for the landmarks within it; the pixels bring back the rest."""
+JUMP_FRAMES = 3
+"""Frames on either side whose own deviation tells how large a jump is unusual."""
 
 
 def solve_person(
@@ -65,24 +67,21 @@ def still_faces(faces: Sequence[FoundFace]) -> tuple[Face, ...]:
 def outliers(faces: Mapping[int, FoundFace]) -> list[int]:
     """Frames whose alignment jumps away from the two frames before and after, and back.
 
-    Each is compared with the cubic through those four; a jump must exceed 4 % of the crop, six times the run's usual
-    deviation, and half the way from the frame before to the one after: a sudden start is no jump. At most a tenth of
-    the frames.
+    Each is compared with the cubic through those four; a jump must exceed 4 % of the crop, six times the usual
+    deviation of the frames around, and half the way from the frame before to the one after: a sudden start is no jump.
     """
     frames = [f for f in faces if all(f + step in faces for step in (-2, -1, 1, 2))]
-    if len(frames) < 5:
-        return []
     parts = {frame: _parts(face) for frame, face in faces.items()}
     jumps = {f: _jump(parts[f], (4 * (parts[f - 1] + parts[f + 1]) - parts[f - 2] - parts[f + 2]) / 6) for f in frames}
-    limit = max(0.04, 6 * float(np.median(list(jumps.values()))))
-    peaks = [
-        f
-        for f in frames
-        if jumps[f] > max(limit, _jump(parts[f + 1], parts[f - 1]) / 2)
-        # A bad frame spoils the cubic of its neighbours too; only the worst of them is bad.
-        and jumps[f] == max(jumps.get(f + step, 0.0) for step in (-2, -1, 0, 1, 2))
-    ]
-    return sorted(peaks, key=lambda f: -jumps[f])[: max(1, len(faces) // 10)]
+    peaks = []
+    for f in frames:
+        # A bad frame spoils the cubic of its neighbours too: they do not tell what is usual.
+        around = [jumps[g] for g in range(f - 2 - JUMP_FRAMES, f + 3 + JUMP_FRAMES) if g in jumps and abs(g - f) > 2]
+        usual = float(np.median(around)) if around else 0.0
+        limit = max(0.04, 6 * usual, _jump(parts[f + 1], parts[f - 1]) / 2)
+        if jumps[f] > limit and jumps[f] == max(jumps.get(f + step, 0.0) for step in (-2, -1, 0, 1, 2)):
+            peaks.append(f)
+    return peaks
 
 
 def _solve_run(
@@ -96,12 +95,14 @@ def _solve_run(
     rows = [frame - first for frame in known]
     weights = np.zeros(count)
     weights[rows] = [np.clip((0.006 / max(trusted[f].spread, 1e-6)) ** 2, 0.1, 1.0) for f in known]
-    still_from_plate = _steady_crops([trusted[f] for f in known], rows, weights, settings.smoothing)
+    # From within a gap that is bridged, two frames are seen on either side of it.
+    reach = max(FIT_FRAMES, settings.bridge + 2)
+    still_from_plate = _steady_crops([trusted[f] for f in known], rows, weights, reach)
     found = np.zeros((count, 68, 2))
     found[rows] = [
         apply(matrix, trusted[f].landmarks_px) for matrix, f in zip(still_from_plate[rows], known, strict=True)
     ]
-    motions = _motions(trusted, first, weights, still_from_plate) if settings.smoothing > 0 else {}
+    motions = _motions(trusted, first, weights, still_from_plate, reach) if settings.smoothing > 0 else {}
     path = steady(found, weights, motions, settings.smoothing)
     solved = {}
     for frame in frames:
@@ -112,20 +113,23 @@ def _solve_run(
 
 
 def _steady_crops(
-    faces: Sequence[FoundFace], rows: Sequence[int], weights: NDArray[np.float64], smoothing: float
+    faces: Sequence[FoundFace], rows: Sequence[int], weights: NDArray[np.float64], reach: int
 ) -> NDArray[np.float64]:
     """(N, 3, 3) from the plate to the pixels of a face's picture at the smoothed alignment: the solve's coordinates."""
     parts = np.zeros((len(weights), 4))
     parts[rows] = [_parts(face) for face in faces]
     parts[rows, 1] = np.unwrap(parts[rows, 1])
-    # Without smoothing only the gaps are filled in.
-    parts = whittaker(parts, weights, max(SMOOTHING * smoothing, 1e-9), min(3, len(rows)))
+    parts = local_fit(parts, weights, reach, CROP_SIGMA)
     crop = crop_from_unit(PICTURE_SIDE)
     return np.stack([crop @ similarity_matrix(float(np.exp(p[0])), float(p[1]), p[2:4]) for p in parts])
 
 
 def _motions(
-    faces: Mapping[int, FoundFace], first: int, weights: NDArray[np.float64], still_from_plate: NDArray[np.float64]
+    faces: Mapping[int, FoundFace],
+    first: int,
+    weights: NDArray[np.float64],
+    still_from_plate: NDArray[np.float64],
+    reach: int,
 ) -> dict[tuple[int, int], Motion]:
     """How the landmarks move by the faces' pictures, in the solve's coordinates."""
     shown = {frame - first: face for frame, face in faces.items() if face.picture is not None}
@@ -138,7 +142,7 @@ def _motions(
         picture_from_plate = crop_from_unit(PICTURE_SIDE) @ face.unit_from_plate
         local[row], seen[row] = apply(picture_from_plate, face.landmarks_px), weights[row]
         to_still[row] = still_from_plate[row] @ np.linalg.inv(picture_from_plate)
-    expected = whittaker(local.reshape(len(local), -1), seen, GUESS_SMOOTHING, min(3, len(shown))).reshape(local.shape)
+    expected = local_fit(local.reshape(len(local), -1), seen, reach, GUESS_SIGMA).reshape(local.shape)
     pictures = {row: face.picture for row, face in shown.items() if face.picture is not None}
     motions = measure_motions(pictures, expected)
     return {

@@ -1,0 +1,94 @@
+"""What the detector sees of a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bodydouble.geometry import apply, similarity_matrix
+from bodydouble.images import picture_plate
+from bodydouble.plate import Plate
+from bodydouble.views import PictureViews, PlateViews, encoding_table, to_detection_image
+
+
+@pytest.mark.parametrize("exposure", [1e-3, 0.05, 1.0, 30.0])
+def test_the_detection_picture_hardly_depends_on_exposure(exposure: float) -> None:
+    rgb = np.random.default_rng(0).uniform(0.02, 1.0, (64, 64, 3)).astype(np.float32)
+    shown = to_detection_image(rgb * np.float32(exposure)).astype(int)
+    assert shown.dtype == int
+    if 0.1 < exposure < 10:
+        assert np.abs(shown - to_detection_image(rgb)).max() <= 1
+    assert 2 < shown.mean() < 250
+
+
+def test_highlights_stay_apart_in_the_detection_picture() -> None:
+    rgb = np.full((8, 8, 3), 0.18, np.float32)
+    rgb[0, 0], rgb[0, 1], rgb[0, 2] = 0.6, 1.0, np.inf
+    shown = to_detection_image(rgb)[0, :4, 0].astype(int)
+    assert shown[3] < shown[0] < shown[1] < shown[2] == 255
+
+
+def test_nan_and_below_nothing_are_black() -> None:
+    table = encoding_table(1.0)
+    codes = [table[np.float16(value).view(np.uint16)] for value in (np.nan, -np.inf, -1.0, 0.0, np.inf)]
+    assert codes == [0, 0, 0, 0, 255]
+
+
+def plate(height: int, width: int, pixel_aspect: float = 1.0) -> Plate:
+    """Red grows along x, green along y."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    rgb = np.stack([0.02 + 0.4 * x / width, 0.02 + 0.4 * y / height, np.full_like(x, 0.1)], axis=-1)
+    return picture_plate(Path("ramp.exr"), rgb, {"PixelAspectRatio": pixel_aspect})
+
+
+def views(picture: Plate) -> PlateViews:
+    return PlateViews(picture, lambda rgb: rgb)
+
+
+@pytest.mark.parametrize("face_px", [60.0, 300.0, 700.0])
+def test_a_region_shows_what_the_whole_shows_at_the_same_place(face_px: float) -> None:
+    """A face of 700 px is looked at at half size; its pixels stand for the middle of four."""
+    picture = plate(900, 1000)
+    full = views(picture).whole(2000).image_u8.astype(float)
+    unit_from_plate = similarity_matrix(0.7 / face_px, 0.0, (520.0, 430.0))
+    view = views(picture).around(unit_from_plate)
+    assert max(view.image_u8.shape) < 1200
+    y, x = np.mgrid[5 : view.image_u8.shape[0] - 5, 5 : view.image_u8.shape[1] - 5]
+    at = view.to_plate(np.stack([x, y], axis=-1).astype(float))
+    low = np.floor(at).astype(int)
+    share = (at - low)[..., None]
+    expected = full[low[..., 1], low[..., 0]] * (1 - share[..., :1, 0]) * (1 - share[..., 1:, 0])
+    expected += full[low[..., 1], low[..., 0] + 1] * share[..., :1, 0] * (1 - share[..., 1:, 0])
+    expected += full[low[..., 1] + 1, low[..., 0]] * (1 - share[..., :1, 0]) * share[..., 1:, 0]
+    expected += full[low[..., 1] + 1, low[..., 0] + 1] * share[..., :1, 0] * share[..., 1:, 0]
+    assert np.abs(view.image_u8[5:-5, 5:-5] - expected).max() <= 1.6
+    corner = apply(view.unit_here(unit_from_plate), apply(view.view_from_plate, np.array([520.0, 430.0])))
+    np.testing.assert_allclose(corner, [0.5, 0.5], atol=1e-12)
+
+
+@pytest.mark.parametrize("aspect", [1.0, 2.0])
+def test_the_whole_is_shrunk_to_the_size_and_knows_where_its_pixels_are(aspect: float) -> None:
+    picture = plate(400, 600, aspect)
+    view = views(picture).whole(256)
+    assert max(view.image_u8.shape) == 256
+    # The outer corner of the picture stays the outer corner.
+    rows, columns = view.image_u8.shape[:2]
+    np.testing.assert_allclose(view.to_plate(np.array([-0.5, -0.5])), [-0.5, -0.5], atol=1e-9)
+    np.testing.assert_allclose(
+        view.to_plate(np.array([columns - 0.5, rows - 0.5])), [600 * aspect - 0.5, 399.5], atol=2.1
+    )
+
+
+def test_a_face_at_the_border_is_seen_as_far_as_the_plate_goes() -> None:
+    view = views(plate(200, 300)).around(similarity_matrix(0.7 / 100, 0.0, (-20.0, 190.0)))
+    assert view.image_u8.size > 0
+    np.testing.assert_array_equal(view.to_plate(np.array([0.0, 0.0]))[0], 0.0)
+
+
+def test_a_picture_is_its_own_view() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
+    view = PictureViews(image).around(similarity_matrix(0.01, 0.0, (40.0, 30.0)))
+    assert view.image_u8 is image
+    np.testing.assert_array_equal(view.view_from_plate, np.eye(3))
