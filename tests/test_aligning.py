@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 import bodydouble
-from bodydouble.aligning import FrameDetections, align_shot, solve_shot
+from bodydouble.aligning import FrameDetections, align_frames, align_shot, solve_shot, with_handles
 from bodydouble.colour import Colour
 from bodydouble.errors import PlateError
 from bodydouble.geometry import apply
 from bodydouble.images import read_plate, write_image
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
+from bodydouble.shotfaces import ShotFaces, write_shot_faces
 
 BUNDLED = Path(bodydouble.__file__).parent / "bundled"
 FRAMES = (1015, 1016, 1017)
@@ -42,7 +44,7 @@ def write_frames(plate: PlateSequence) -> Callable[..., PlateSequence]:
 
 def test_a_shot_with_one_person_gives_that_person_in_every_frame(plate: PlateSequence) -> None:
     heard: list[FrameDetections] = []
-    shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings(), on_frame=heard.append)
+    shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings(handles=0), on_frame=heard.append)
     assert [found.frame for found in heard] == list(FRAMES)
     assert all(found.seconds > 0 for found in heard)
     assert (shot.width, shot.height, shot.people, tuple(shot.frames)) == (960, 540, (0,), FRAMES)
@@ -63,7 +65,7 @@ def test_a_face_the_detector_misses_is_followed_from_both_sides(
         return detect(self, image, *arguments) if next(calls) == 2 else []  # type: ignore[arg-type]
 
     monkeypatch.setattr(FaceFinder, "detect", forgetful)
-    shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings())
+    shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings(handles=0))
     assert [len(faces) for faces in shot.frames.values()] == [1, 1, 1]
     assert not any(face.interpolated for (face,) in shot.frames.values())
 
@@ -72,7 +74,7 @@ def test_a_plate_without_a_face_gives_frames_without_faces(
     tmp_path: Path, write_frames: Callable[..., PlateSequence]
 ) -> None:
     empty = write_frames(tmp_path, lambda frame, rgb: np.full((120, 160, 3), 0.18, np.float32))
-    shot = align_shot(empty, FRAMES, Colour(), "ACEScg", AlignSettings())
+    shot = align_shot(empty, FRAMES, Colour(), "ACEScg", AlignSettings(handles=0))
     assert list(shot.frames.values()) == [(), (), ()]
     assert shot.people == ()
 
@@ -87,8 +89,8 @@ def test_exposure_nan_and_highlights_do_not_move_the_landmarks(
         return changed
 
     damaged = write_frames(tmp_path, damage)
-    one = align_shot(plate, FRAMES, Colour(), None, AlignSettings())
-    other = align_shot(damaged, FRAMES, Colour(), "lin_rec709_scene", AlignSettings())
+    one = align_shot(plate, FRAMES, Colour(), None, AlignSettings(handles=0))
+    other = align_shot(damaged, FRAMES, Colour(), "lin_rec709_scene", AlignSettings(handles=0))
     for frame in FRAMES:
         difference = one.face(frame).landmarks_px - other.face(frame).landmarks_px  # type: ignore[union-attr]
         assert np.abs(difference)[17:].mean() < 0.5
@@ -96,20 +98,18 @@ def test_exposure_nan_and_highlights_do_not_move_the_landmarks(
 
 def test_a_missing_frame_is_named(plate: PlateSequence) -> None:
     with pytest.raises(PlateError, match="1048"):
-        align_shot(plate, (1048, 1049), Colour(), None, AlignSettings())
+        align_shot(plate, (1048, 1049), Colour(), None, AlignSettings(handles=0))
 
 
 def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., PlateSequence]) -> None:
     shot = write_frames(tmp_path, lambda frame, rgb: rgb[:64, :64])
     shot.path(1016).write_bytes(b"not an EXR")
     with pytest.raises(PlateError, match=r"changed\.1016\.exr"):
-        align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings())
+        align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings(handles=0))
 
 
 def test_the_order_of_the_measured_frames_does_not_matter(plate: PlateSequence) -> None:
-    from bodydouble.aligning import align_frames
-
-    settings = AlignSettings()
+    settings = AlignSettings(handles=0)
     measured = list(align_frames(plate, FRAMES, Colour(), None, settings))
     forward = solve_shot(plate.pattern, measured, settings)
     backward = solve_shot(plate.pattern, [replace(found) for found in reversed(measured)], settings)
@@ -142,7 +142,7 @@ def test_a_squeezed_plate_gives_the_same_face_as_the_square_one(plate: PlateSequ
         channel_names=("R", "G", "B"),
         attributes={"PixelAspectRatio": 2.0, "colorInteropID": "lin_rec709_scene"},
     )
-    colour, settings = Colour(None), AlignSettings()
+    colour, settings = Colour(None), AlignSettings(handles=0)
     narrow = align_shot(PlateSequence.find(tmp_path), (frame,), colour, None, settings)
     wide = align_shot(plate, (frame,), colour, None, settings)
     assert (narrow.pixel_aspect, narrow.width, narrow.height) == (2.0, width // 2, height)
@@ -153,3 +153,42 @@ def test_a_squeezed_plate_gives_the_same_face_as_the_square_one(plate: PlateSequ
     corners = np.array([[100.0, 100], [100, 300], [400, 200]])
     apart = apply(one.unit_from_plate, (corners - [0.5, 0]) / [2, 1]) - apply(other.unit_from_plate, corners)
     assert np.abs(apart).max() < 0.03
+
+
+def test_handles_are_the_frames_of_the_plate_around_those_asked_for() -> None:
+    assert with_handles((5, 6), range(1, 20), 3) == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert with_handles((5, 9), (1, 5, 6, 9, 11, 15), 4) == [1, 5, 9, 11], "nothing is filled in between"
+    assert with_handles((), (1, 2), 4) == []
+
+
+@pytest.fixture(scope="module")
+def rendered(shared: Path) -> PlateSequence:
+    return PlateSequence.find(shared / "synth" / "shots" / "sh010" / "B")
+
+
+def test_parts_of_a_shot_give_the_sidecar_of_the_whole(rendered: PlateSequence, tmp_path: Path) -> None:
+    """To the last digit, although the parts begin at other frames and each part knows only of its own handles."""
+    # The shot's frames over and over again make one long enough for two halves that share nothing but handles.
+    there = rendered.frames
+    order = [there[0], *there[1:47:2], *there[46:0:-2]] * 3
+    for number, frame in enumerate(order[:72], start=1001):
+        (tmp_path / f"long.{number}.exr").symlink_to(rendered.path(frame))
+    plate, settings, colour = PlateSequence.find(tmp_path / "long.####.exr"), AlignSettings(handles=32), Colour()
+    measured = list(align_frames(plate, plate.frames, colour, None, settings))
+    whole = lines_of(solve_shot(plate.pattern, measured, settings), tmp_path)
+    assert len(whole) == 72
+    for frames in (range(1001, 1037), range(1037, 1073)):
+        # The first seven frames of each half were followed from another frame than in the whole.
+        looked_at = with_handles(frames, plate.frames, settings.handles)
+        assert len(looked_at) < 72
+        part = list(align_frames(plate, looked_at[:8], colour, None, settings)) + measured[looked_at[8] - 1001 :]
+        solved = solve_shot(plate.pattern, [found for found in part if found.frame in looked_at], settings)
+        lines = lines_of(solved, tmp_path)
+        assert {frame: lines[frame] for frame in frames} == {frame: whole[frame] for frame in frames}
+
+
+def lines_of(shot: ShotFaces, folder: Path) -> dict[int, object]:
+    """What the sidecar says of each frame."""
+    write_shot_faces(folder / "shot.faces.json", shot)
+    frames = json.loads((folder / "shot.faces.json").read_text(encoding="utf-8"))["frames"]
+    return {int(frame): faces for frame, faces in frames.items()}

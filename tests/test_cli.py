@@ -24,7 +24,7 @@ SURFACE = {
     "info": {"--part", "--view", "--ocio", "--json"},
     "align": {
         "--out", "--frames", "--part", "--view", "--ocio", "--colorspace", "--stills", "--beta", "--smoothing",
-        "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--progress", "--json", "--report",
+        "--handles", "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--progress", "--json", "--report",
     },
     "extract": {
         "--faces", "--persona", "--out", "--frames", "--person", "--size", "--min-confidence", "--rights", "--part",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bodydouble.errors import PlateError
 from bodydouble.exrheader import RawAttribute, put_attributes, read_attributes
 from bodydouble.images import read_plate, write_image, write_plate
-from bodydouble.plate import Plate
+from bodydouble.plate import Part, Plate
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KINDS = {"half": (oiio.HALF, np.float16), "float": (oiio.FLOAT, np.float32), "uint": (oiio.UINT32, np.uint32)}
@@ -140,3 +140,16 @@ def test_a_pixel_aspect_that_cannot_be_is_1_or_refused(tmp_path: Path, aspect: f
     put_attributes(tmp_path / "a.exr", lambda _, attributes: {**attributes, "pixelAspectRatio": odd})
     with suppress(PlateError):
         assert read_plate(tmp_path / "a.exr").pixel_aspect == 1.0
+
+
+@pytest.mark.parametrize("window", [(0, 0, 40, 30), (-3, 5, 33, 26), (7, -2, 50, 40)])
+@pytest.mark.parametrize("step", [2, 3, 7])
+def test_every_nth_pixel_is_that_of_the_whole(tmp_path: Path, window: tuple[int, int, int, int], step: int) -> None:
+    """Whatever part of the display window the file has data for."""
+    x0, y0, x1, y1 = window
+    spec = oiio.ImageSpec(x1 - x0, y1 - y0, 3, oiio.FLOAT)
+    spec.x, spec.y, spec.full_x, spec.full_y, spec.full_width, spec.full_height = x0, y0, 0, 0, 40, 30
+    pixels = np.random.default_rng(0).random((y1 - y0, x1 - x0, 3)).astype(np.float32)
+    plate = Plate(tmp_path, (Part(spec, ("R", "G", "B"), ("float",) * 3, pixels=tuple(np.moveaxis(pixels, -1, 0))),))
+    np.testing.assert_array_equal(plate.rgb(step=step), plate.rgb()[::step, ::step])
+    np.testing.assert_array_equal(plate.rgb((5, 3, 38, 29), step), plate.rgb((5, 3, 38, 29))[::step, ::step])

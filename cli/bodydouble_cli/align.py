@@ -53,6 +53,13 @@ DEFAULT = AlignSettings()
     help="Strength of the smoothing over the shot; 0 for none.",
 )
 @click.option(
+    "--handles",
+    type=int,
+    default=DEFAULT.handles,
+    show_default=True,
+    help="Frames around --frames that are looked at, too: a part of a shot then gets what it has in the whole.",
+)
+@click.option(
     "--faces",
     type=click.Path(path_type=Path),
     help="Start from these shot faces (*.faces.json), or landmarks (*.csv), instead of measuring the plate.",
@@ -81,6 +88,7 @@ def align(
     stills: bool,
     beta: float,
     smoothing: float,
+    handles: int,
     faces: Path | None,
     fix: Path | None,
     csv_path: Path | None,
@@ -110,7 +118,7 @@ def align(
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
     corrections = None if fix is None else read_corrections(fix)
-    settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills)
+    settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills, handles=handles)
     sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
     empty: list[int] = []

@@ -81,18 +81,32 @@ def align_shot(
     settings: AlignSettings,
     on_frame: Callable[[FrameDetections], None] | None = None,
 ) -> ShotFaces:
-    """The shot faces of a plate. `colorspace` None: taken from the files. `on_frame` hears of each measured frame.
+    """The shot faces of some frames of a plate. `colorspace` None: taken from the files.
 
+    The plate's frames up to `settings.handles` before and after are measured, too, so that these get the faces that
+    they have in the whole shot. `on_frame` hears of each frame that was asked for when it is measured.
     Raises PlateError for a frame that is missing or cannot be read.
     """
     measured = []
-    for found in align_frames(plate, frames, colour, colorspace, settings):
+    wanted = set(frames)
+    looked_at = frames if settings.stills else with_handles(frames, plate.frames, settings.handles)
+    for found in align_frames(plate, looked_at, colour, colorspace, settings):
         measured.append(found)
-        if on_frame is not None:
+        if on_frame is not None and found.frame in wanted:
             on_frame(found)
     if not settings.stills:
         measured = _follow_back(plate, measured, colour, colorspace, settings)
-    return solve_shot(plate.pattern, measured, settings)
+    shot = solve_shot(plate.pattern, measured, settings)
+    return replace(shot, frames={frame: faces for frame, faces in shot.frames.items() if frame in wanted})
+
+
+def with_handles(frames: Sequence[int], there: Sequence[int], handles: int) -> list[int]:
+    """The frames, and those of the plate (`there`) that lie up to `handles` before the first or after the last."""
+    if not frames:
+        return []
+    first, last = min(frames), max(frames)
+    near = (f for f in there if first - handles <= f < first or last < f <= last + handles)
+    return sorted({*frames, *near})
 
 
 def given_faces(path: Path, plate: PlateSequence, frames: Sequence[int]) -> ShotFaces:

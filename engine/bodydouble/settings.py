@@ -25,6 +25,8 @@ class AlignSettings:
     where it finds no face); faces narrower than about 80 / 2^upsample pixels of it are not found. `threshold`: added to
     the detector's own; below 0 more faces and more false ones. `bridge`: longest gap in a person's frames, in frames,
     that is filled in; longer ones stay without a face. `smoothing`: strength of the shot solve's smoother, 0 for none.
+    `handles`: frames of the plate before the first and after the last that are measured, too, so that a part of a shot
+    gets what it would get in the whole.
     """
 
     beta: float = 0.05
@@ -34,6 +36,7 @@ class AlignSettings:
     bridge: int = 5
     smoothing: float = 1.0
     stills: bool = False
+    handles: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 0.5:
@@ -48,6 +51,7 @@ class AlignSettings:
             raise UsageError(f"bridge must not be negative, got {self.bridge}.")
         if self.smoothing < 0:
             raise UsageError(f"smoothing must not be negative, got {self.smoothing}.")
+        _require(self.handles >= 0, f"handles must not be negative, got {self.handles}.")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from bodydouble.steadying import steady
 FIT_FRAMES = 4
 """Frames on either side that say where a face is about: the coordinates of the solve, and where registration starts."""
 CROP_SIGMA, GUESS_SIGMA = 1.5, 2.0
-"""How fast those count less, in frames: for the crop, and for the landmarks within it; the pixels bring back the rest."""
+"""How fast those count less, in frames: for the crop, and for the landmarks in it; the pixels bring back the rest."""
 JUMP_FRAMES = 3
 """Frames on either side whose own deviation tells how large a jump is unusual."""
 
