@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class SynthShot:
     versions: tuple[str, ...]
     frames: tuple[int, ...]
     records: Mapping[str, Any]
+    gains: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Of a composite: the RGB gain that its persona's skin was multiplied by."""
 
     @property
     def plate(self) -> PlateSequence:
@@ -120,7 +122,9 @@ def load_shot(name: str, folder: Path) -> SynthShot:
         raise InputError(f"{path}: no such shot. There are: {known}.")
     data = json.loads(path.read_text(encoding="utf-8"))
     frames = tuple(sorted(int(frame) for frame in data["frames"]))
-    return SynthShot(path.parent, name, data["performer"], tuple(data["versions"]), frames, data["frames"])
+    versions = data["versions"]
+    gains = {key: tuple(versions[key]["tone_gain"]) for key in versions if "tone_gain" in versions[key]}
+    return SynthShot(path.parent, name, data["performer"], tuple(versions), frames, data["frames"], gains)
 
 
 def shot_names(folder: Path) -> tuple[str, ...]:

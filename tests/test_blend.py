@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.blend import (
-    blend,
-    complete,
-    extend,
-    gaussian_pyramid,
-    laplacian_pyramid,
-    level_count,
-    level_masks,
-    reconstruct,
-)
+from bodydouble import blend as blending
+from bodydouble.blend import blend, enlarge, extend, halve, level_count, level_mask
 from bodydouble.matte import polygon_matte
 
 SIZES = [(64, 64), (33, 47), (61, 29), (97, 5), (20, 80), (2, 3)]
@@ -96,15 +88,14 @@ def test_the_blend_agrees_with_its_definition_pixel_by_pixel(size, sigma, plate_
 
 
 @pytest.mark.parametrize("size", [*SIZES, (512, 512), (251, 113), (1, 1), (1, 9)])
-def test_a_pyramid_gives_its_image_back(size):
-    image = noise(2, 3, *size) * 4
-    assert (reconstruct(laplacian_pyramid(image, level_count(size))) - image).abs().max() < 1e-6
+def test_all_bands_together_give_any_image_back(size):
+    swap, plate, whole = noise(2, 3, *size) * 4, noise(2, 3, *size, seed=8), torch.ones(2, 1, *size)
+    assert (blend(swap, plate, whole, sigma=0, plate_levels=0) - swap).abs().max() < 3e-6
 
 
 def test_levels_follow_the_shorter_side_and_the_first_is_the_coarsest():
     assert [level_count(size) for size in ((512, 512), (511, 900), (320, 320), (5, 97), (1, 1))] == [9, 8, 8, 2, 1]
-    shapes = [tuple(image.shape[-2:]) for image in gaussian_pyramid(noise(1, 1, 40, 21), 4)]
-    assert shapes == [(5, 3), (10, 6), (20, 11), (40, 21)]
+    assert halve(noise(1, 1, 5, 8)).shape[-2:] == (3, 4)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -117,11 +108,25 @@ def test_outside_the_mask_is_the_plate_to_the_bit(size):
 
 def test_coarse_bands_hardly_reach_over_the_outline_before_they_are_cut():
     mask = blob((128, 128))
-    masks = level_masks(mask, 7, 1.0)
-    leaked = reconstruct([torch.zeros_like(m) if k < 2 else m for k, m in enumerate(masks)])  # all bands one
-    alone = reconstruct([torch.zeros_like(m) if k < 2 else m for k, m in enumerate(gaussian_pyramid(mask, 7))])
+    leaked = alone = torch.zeros(1, 1, 4, 4)
+    sizes = [mask]
+    while len(sizes) < 5:  # the finest bands of seven; the two coarsest are the plate's
+        sizes.append(halve(sizes[-1]))
+    for coverage in reversed(sizes):  # every band one
+        leaked = enlarge(leaked, coverage.shape[-2:]) + level_mask(coverage, 1.0)
+        alone = enlarge(alone, coverage.shape[-2:]) + coverage
     outside = mask == 0
     assert leaked[outside].mean() < 0.1 * alone[outside].mean()
+
+
+@pytest.mark.parametrize("at", [(20, 30, 100, 90), (0, 8, 128, 61), (60, 60, 64, 64)])
+def test_levels_computed_only_around_the_matte_are_those_of_the_whole_crop(at, monkeypatch):
+    swap, plate, mask = noise(2, 3, 128, 96, seed=3), noise(2, 3, 128, 96, seed=4), torch.zeros(2, 1, 128, 96)
+    mask[0, :, at[0] : at[2], at[1] : at[3]] = 1
+    swap = torch.where(mask > 0, swap, 99.0)
+    windowed = blend(swap, plate, mask, known=mask)
+    monkeypatch.setattr(blending, "_window", lambda _: blending._Window(slice(0, 128), slice(0, 96)))
+    assert (windowed - blend(swap, plate, mask, known=mask)).abs().max() < 1e-6
 
 
 def test_the_same_image_in_both_places_returns_as_it_is():
@@ -140,14 +145,14 @@ def test_deep_inside_the_fine_bands_are_the_swaps():
 def test_a_tone_difference_known_only_inside_the_matte_vanishes(constant):
     plate, matte = noise(1, 3, 96, 113), blob((96, 113))
     swap = torch.where(matte > 0, plate + constant, 7.0)
-    assert (blend(complete(swap, plate, matte), plate, matte) - plate).abs().max() < 1e-6
+    assert (blend(swap, plate, matte, known=matte) - plate).abs().max() < 1e-6
 
 
 def test_a_light_gradient_known_only_inside_the_matte_nearly_vanishes():
     plate, matte = noise(1, 3, 128, 128), blob((128, 128))
     slope = torch.linspace(-0.2, 0.2, 128).expand(1, 3, 128, 128)
     swap = torch.where(matte > 0, plate + slope, 0.0)
-    assert (blend(complete(swap, plate, matte), plate, matte) - plate).abs().max() < 0.012
+    assert (blend(swap, plate, matte, known=matte) - plate).abs().max() < 0.012
 
 
 def test_the_extension_keeps_what_is_known_and_stays_in_its_range():
@@ -168,16 +173,16 @@ def test_the_extension_of_a_slope_has_no_blocks():
 
 def test_an_empty_matte_leaves_the_plate():
     plate, matte = noise(1, 3, 31, 17), torch.zeros(1, 1, 31, 17)
-    assert torch.equal(complete(noise(1, 3, 31, 17, seed=5), plate, matte), plate)
+    assert torch.equal(blend(noise(1, 3, 31, 17, seed=5), plate, matte, known=matte), plate)
 
 
 def test_a_frame_gives_the_same_bits_alone_and_in_a_batch():
     swap, plate = noise(3, 3, 75, 62, seed=6), noise(3, 3, 75, 62, seed=7)
     mask = torch.cat([blob((75, 62), seed) for seed in range(3)])
-    together = blend(complete(swap, plate, mask), plate, mask)
+    together = blend(swap, plate, mask, known=mask)
     for k in range(3):
         s, t, m = (x[k : k + 1].clone() for x in (swap, plate, mask))
-        assert torch.equal(together[k : k + 1], blend(complete(s, t, m), t, m))
+        assert torch.equal(together[k : k + 1], blend(s, t, m, known=m))
 
 
 def test_what_does_not_fit_is_refused():
@@ -188,6 +193,6 @@ def test_what_does_not_fit_is_refused():
         blend(plate.double(), plate, mask)
     for bad in (torch.nan, torch.inf):
         with pytest.raises(ValueError, match="swap has NaN or infinite"):
-            complete(torch.full_like(plate, bad), plate, mask)
+            blend(torch.full_like(plate, bad), plate, mask)
     with pytest.raises(ValueError, match="sigma"):
         blend(plate, plate, mask, sigma=-1.0)

@@ -9,7 +9,7 @@ multiresolution spline with application to image mosaics, 1983; S. Gortler et al
 
 from __future__ import annotations
 
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -21,29 +21,6 @@ def level_count(size: tuple[int, int]) -> int:
     return max(1, min(size).bit_length() - 1)
 
 
-def gaussian_pyramid(image: torch.Tensor, levels: int) -> list[torch.Tensor]:
-    """Successively halved images, the coarsest first (level 1), `image` itself last."""
-    pyramid = [image]
-    for _ in range(levels - 1):
-        pyramid.append(_reduce(pyramid[-1]))
-    return pyramid[::-1]
-
-
-def laplacian_pyramid(image: torch.Tensor, levels: int) -> list[torch.Tensor]:
-    """Bands of `image`, the coarsest first: level 1 is the coarsest image, level i what level i - 1 cannot show."""
-    gaussians = gaussian_pyramid(image, levels)
-    bands = [fine - _expand(coarse, fine.shape[-2:]) for coarse, fine in pairwise(gaussians)]
-    return [gaussians[0], *bands]
-
-
-def reconstruct(pyramid: list[torch.Tensor]) -> torch.Tensor:
-    """The image of a Laplacian pyramid; exact up to rounding for any size."""
-    image = pyramid[0]
-    for band in pyramid[1:]:
-        image = band + _expand(image, band.shape[-2:])
-    return image
-
-
 def blend(
     swap: torch.Tensor,
     plate: torch.Tensor,
@@ -51,16 +28,20 @@ def blend(
     sigma: float = 1.0,
     plate_levels: int = 2,
     levels: int | None = None,
+    known: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Blend band by band: the plate's coarsest `plate_levels` bands, the swap's others inside the mask.
 
     Args:
-        swap: S, N×C×H×W float32, finite, model space; complete it first (`complete`) if only its matte is defined.
+        swap: S, N×C×H×W float32, finite, model space.
         plate: T, the plate's crop, same shape.
         mask: coverage of the outline polygon, N×1×H×W float32, 1 inside and 0 outside.
         sigma: of the mask's inward smoothing, in pixels of each level, ≥ 0.
         plate_levels: how many bands, from the coarsest, are wholly the plate's.
         levels: bands in all; None for `level_count`.
+        known: N×1×H×W float32 in [0, 1], where S means anything; None for everywhere. A decoder trained with a masked
+            loss says nothing outside its matte, and that nothing would enter the coarse bands: where S is not known,
+            S - T is carried on from the coarser level, so that a tone difference stays a coarse band.
 
     Returns:
         N×C×H×W float32. Where `mask` is 0 it is the plate to the bit.
@@ -73,41 +54,108 @@ def blend(
     if levels < 1 or plate_levels < 0 or sigma < 0:
         raise ValueError(f"need levels ≥ 1, plate_levels ≥ 0, sigma ≥ 0, got {levels}, {plate_levels}, {sigma}")
     # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
-    difference = laplacian_pyramid(swap - plate, levels)
-    masks = level_masks(mask, levels, sigma)
-    changed = [
-        band * level_mask if level > plate_levels else torch.zeros_like(band)
-        for level, (band, level_mask) in enumerate(zip(difference, masks, strict=True), start=1)
-    ]
+    halves_well = all(side % (1 << _WINDOWED) == 0 for side in plate.shape[-2:])
+    depth = _WINDOWED if known is not None and halves_well else 0
+    window = _Window(slice(None), slice(None)) if known is None or not depth else _window(mask * known)
+    part, inside = window.cut(plate), window.cut(mask)
+    trust = torch.ones_like(mask) if known is None else window.cut(known)
+    settings = _Bands(sigma, plate_levels, window, depth, (plate.shape[-2], plate.shape[-1]))
+    _, change = _change(window.cut(swap) - part, trust, inside, levels, settings)
+    result = plate.clone()
     # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
-    return torch.where(mask > 0, plate + mask * reconstruct(changed), plate)
+    window.cut(result).copy_(torch.where(inside > 0, torch.addcmul(part, inside, change), part))
+    return result
 
 
-def level_masks(mask: torch.Tensor, levels: int, sigma: float) -> list[torch.Tensor]:
-    """The swap's weight M = 1 - M̂ in every band, the coarsest first: the mask at that size, smoothed inwards only.
+_WINDOWED = 2
+"""How many of the finest levels are computed only around the mask; from the next on, the whole crop costs little."""
+_GUARD = 8
+"""Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4, and some."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Rows and columns of an image at full size; whole numbers of its pixels after every windowed halving."""
+
+    rows: slice
+    columns: slice
+
+    def cut(self, image: torch.Tensor) -> torch.Tensor:
+        return image[..., self.rows, self.columns]
+
+    def halved(self, times: int) -> _Window:
+        return _Window(*(slice(part.start >> times, part.stop >> times) for part in (self.rows, self.columns)))
+
+
+def _window(weight: torch.Tensor) -> _Window:
+    """What all of a weight (N×1×H×W) lies in, with its guard band."""
+    height, width = weight.shape[-2:]
+    step = 1 << _WINDOWED
+    seen = weight.amax(dim=(0, 1)) > 0
+    parts = []
+    for along, count in ((1, height), (0, width)):
+        places = torch.nonzero(seen.any(dim=along)).flatten()
+        low, high = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
+        parts.append(slice(max(0, low - _GUARD) // step * step, min(count, -(-(high + _GUARD) // step) * step)))
+    return _Window(*parts)
+
+
+@dataclass(frozen=True)
+class _Bands:
+    """What stays the same for all levels of a blend: `depth` levels are windowed, of an image of `size`."""
+
+    sigma: float
+    plate_levels: int
+    window: _Window
+    depth: int
+    size: tuple[int, int]
+
+
+def _change(
+    difference: torch.Tensor, known: torch.Tensor, mask: torch.Tensor, level: int, bands: _Bands, step: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a blend adds to the plate at one level and all coarser ones.
 
     Args:
-        mask: N×1×H×W float32 coverage.
-        levels: number of bands.
-        sigma: in pixels of each level; 0 leaves the reduced coverage.
+        difference: S - T at this level, meaningful as far as `known` says, N×C×h×w.
+        known, mask: N×1×h×w.
+        level: 1 is the coarsest.
+        bands: the blend's settings.
+        step: halvings so far.
+
+    Returns:
+        The difference with what was not known carried on from the coarser levels, and the change; both N×C×h×w.
     """
-    reduced = gaussian_pyramid(mask, levels)
-    return [inner_half(gaussian(image, sigma), image) if sigma > 0 else image for image in reduced]
+    if step == bands.depth > 0:
+        bands = replace(bands, depth=0)
+        window, size = bands.window.halved(step), [side >> step for side in bands.size]
+        whole = [image.new_zeros((*image.shape[:2], *size)) for image in (difference, known, mask)]
+        for image, part in zip(whole, (difference, known, mask), strict=True):
+            window.cut(image).copy_(part)
+        filled, change = _change(whole[0], whole[1], whole[2], level, bands, step)
+        return window.cut(filled), window.cut(change)
+    if level == 1:
+        filled = band = extend(difference, known)
+        change = torch.zeros_like(band)
+    else:
+        mean, trust = _pull(difference, known)
+        filled, change = _change(mean, trust, halve(mask), level - 1, bands, step + 1)
+        expected = enlarge(filled, difference.shape[-2:])
+        band = (difference - expected).mul_(known)
+        filled, change = expected.add_(band), enlarge(change, difference.shape[-2:])
+    if level > bands.plate_levels:
+        change.addcmul_(band, level_mask(mask, bands.sigma))
+    return filled, change
 
 
-def complete(swap: torch.Tensor, plate: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
-    """The swap with its undefined surroundings filled: T + extend(S - T).
-
-    A decoder trained with a masked loss says nothing outside its matte. Left there, that would enter the coarse bands;
-    with the difference carried on smoothly, a tone difference between persona and performer stays a coarse band.
+def level_mask(mask: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The swap's weight M = 1 - M̂ in a band: the mask at that size, smoothed inwards only.
 
     Args:
-        swap: N×C×H×W float32, meaningful where `matte` > 0.
-        plate: same shape.
-        matte: N×1×H×W float32, confidence in the swap, [0, 1].
+        mask: N×1×h×w float32 coverage, reduced to the band's size.
+        sigma: in pixels of the band; 0 leaves the reduced coverage.
     """
-    _check(swap, plate, matte)
-    return plate + extend(swap - plate, matte)
+    return inner_half(gaussian(mask, sigma), mask) if sigma > 0 else mask
 
 
 def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
@@ -130,7 +178,7 @@ def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
         weights.append(weight)
     filled = means.pop() * (weights.pop() > 0)
     for mean, weight in zip(reversed(means), reversed(weights), strict=True):
-        filled = torch.lerp(_expand(filled, mean.shape[-2:]), mean, weight)
+        filled = torch.lerp(enlarge(filled, mean.shape[-2:]), mean, weight)
     return filled
 
 
@@ -140,7 +188,7 @@ def _pull(mean: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch
     Trust grows faster than the known share, 1 - (1 - share)^4, so that the fill next to the outline is led by its
     neighbourhood, not by the mean of the face; without a kink, as a clamp would leave.
     """
-    total, share = _reduce(mean * weight), _reduce(weight)
+    total, share = halve(mean * weight), halve(weight)
     known = share > 1e-12
     mean = torch.where(known, total / torch.where(known, share, 1.0), 0.0)
     doubt = 1 - share.clamp(0, 1)
@@ -158,39 +206,53 @@ def _check(swap: torch.Tensor, plate: torch.Tensor, mask: torch.Tensor) -> None:
     for name, image in (("swap", swap), ("plate", plate), ("mask", mask)):
         if image.dtype != torch.float32:
             raise ValueError(f"{name} must be float32, got {image.dtype}")
-        if not torch.isfinite(image).all():
+        if image.numel() and not all(bound.isfinite() for bound in torch.aminmax(image)):  # NaN is passed on
             raise ValueError(f"{name} has NaN or infinite values; replace them before blending")
 
 
-def _reduce(image: torch.Tensor) -> torch.Tensor:
+def halve(image: torch.Tensor) -> torch.Tensor:
     """Half the size, rounded up: [1 4 6 4 1]/16 at every second pixel, border continued (Burt & Adelson, REDUCE)."""
     return _reduce_along(_reduce_along(image, -2), -1)
 
 
 def _reduce_along(image: torch.Tensor, dim: int) -> torch.Tensor:
-    count = image.shape[dim]
-    half = (count + 1) // 2
-    index = torch.arange(-2, 2 * half + 1, device=image.device).clamp_(0, count - 1)
-    padded = image.index_select(dim, index)
-    samples = [padded.narrow(dim, tap, 2 * half - 1).unfold(dim, 1, 2).squeeze(-1) for tap in range(5)]
-    total = samples[0] + samples[4]
-    total.add_(samples[1] + samples[3], alpha=4).add_(samples[2], alpha=6)
-    return total.mul_(1 / 16)
+    half = (image.shape[dim] + 1) // 2
+    total = _sum_of_two(image, dim, half, 2, (-2, 2))
+    total.add_(_part(image, dim, slice(0, None, 2)), alpha=6)
+    return total.add_(_sum_of_two(image, dim, half, 2, (-1, 1)), alpha=4).mul_(1 / 16)
 
 
-def _expand(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
-    """Enlarge to `size`, on the grid of `_reduce`: coarse pixel k lies on fine pixel 2k (Burt & Adelson, EXPAND)."""
+def enlarge(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
+    """Enlarge to `size`, on the grid of `halve`: coarse pixel k lies on fine pixel 2k (Burt & Adelson, EXPAND)."""
     return _expand_along(_expand_along(image, size[1], -1), size[0], -2)
 
 
 def _expand_along(image: torch.Tensor, count: int, dim: int) -> torch.Tensor:
     half = image.shape[dim]
-    index = torch.arange(-1, half + 1, device=image.device).clamp_(0, half - 1)
-    padded = image.index_select(dim, index)
-    before, here, after = (padded.narrow(dim, start, half) for start in range(3))
+    even = _sum_of_two(image, dim, half, 1, (-1, 1)).add_(image, alpha=6).mul_(1 / 8)
+    odd = _sum_of_two(image, dim, half, 1, (0, 1)).mul_(0.5)
     dim = dim % image.ndim
-    fine = image.new_empty((*image.shape[: dim + 1], 2, *image.shape[dim + 1 :]))
-    even, odd = fine.unbind(dim + 1)
-    torch.add(before, after, out=even).add_(here, alpha=6).mul_(1 / 8)
-    torch.add(here, after, out=odd).mul_(0.5)
-    return fine.flatten(dim, dim + 1).narrow(dim, 0, count)
+    return torch.stack((even, odd), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, count)
+
+
+def _sum_of_two(image: torch.Tensor, dim: int, count: int, step: int, offsets: tuple[int, int]) -> torch.Tensor:
+    """For k < `count` the sum of the samples at step·k + offset along `dim`, the border continued: by slices of the
+    image itself, because a padded copy would take longer than the sum.
+    """
+    shape, last = list(image.shape), image.shape[dim] - 1
+    shape[dim] = count
+    total = image.new_empty(shape)
+    for k in {0, count - 1}:
+        ends = [
+            _part(image, dim, slice(place, place + 1)) for place in (min(max(step * k + o, 0), last) for o in offsets)
+        ]
+        torch.add(*ends, out=_part(total, dim, slice(k, k + 1)))
+    if count > 2:
+        low, high = (_part(image, dim, slice(step + o, step * (count - 2) + o + 1, step)) for o in offsets)
+        torch.add(low, high, out=_part(total, dim, slice(1, count - 1)))
+    return total
+
+
+def _part(image: torch.Tensor, dim: int, part: slice) -> torch.Tensor:
+    """A view of some rows (`dim` -2) or columns (-1)."""
+    return image[..., part, :] if dim == -2 else image[..., part]

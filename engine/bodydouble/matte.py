@@ -204,10 +204,15 @@ def gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
 def _blur_along(image: torch.Tensor, taps: list[float], dim: int) -> torch.Tensor:
     """Symmetric filter along `dim`; written as centre + Σ tap·(pair - 2·centre), which a constant passes to the bit."""
     count, radius = image.shape[dim], len(taps) - 1
-    index = torch.arange(-radius, count + radius, device=image.device).clamp_(0, count - 1)
-    padded = image.index_select(dim, index)
+    pad = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
+    flat = image.reshape(-1, 1, *image.shape[-2:])
+    padded = F.pad(flat, pad, mode="replicate").reshape(*image.shape[:-2], *_padded(image.shape, pad))
     total = image.clone()
     for offset, tap in enumerate(taps[1:], start=1):
         pair = padded.narrow(dim, radius - offset, count) + padded.narrow(dim, radius + offset, count)
         total.add_(pair.sub_(image, alpha=2), alpha=tap)
     return total
+
+
+def _padded(shape: torch.Size, pad: tuple[int, int, int, int]) -> tuple[int, int]:
+    return shape[-2] + pad[2] + pad[3], shape[-1] + pad[0] + pad[1]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bodydouble.blend import blend, complete
+from bodydouble.blend import blend
 from bodydouble.colour import Converter
 from bodydouble.comb import Comb
 from bodydouble.devices import run_on
@@ -156,8 +156,8 @@ def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings
         matte: 1×1×r×r.
         settings: bands and smoothing.
     """
-    filled = complete(resize(swap, (crop.shape[-2], crop.shape[-1])), crop, matte)
-    blended = blend(filled, crop, matte, sigma=settings.sigma, plate_levels=settings.plate_levels)
+    swap = resize(swap, (crop.shape[-2], crop.shape[-1]))
+    blended = blend(swap, crop, matte, settings.sigma, settings.plate_levels, known=matte)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
     return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
 

@@ -1,0 +1,256 @@
+"""The blend alone, fed with a perfect swap, beside OpenCV's `seamlessClone` and a feathered alpha.
+
+The *true* render of the persona is laid in place of what a network would return, so only the blend is measured: against
+the perfect composite inside the true face (PSNR, flicker), at its outline (seam, colour step), in light (brightness of
+the face over time), in highlights, and in CPU seconds. Needs `$BODYDOUBLE_SHARED` and the package
+`opencv-python-headless` (extra `bench`). See benchmarks/README.md and docs/blend.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import click
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bodydouble import quality
+from bodydouble.blend import extend
+from bodydouble.colour import Colour, Converter
+from bodydouble.frames import FrameRange
+from bodydouble.geometry import similarity_scale
+from bodydouble.images import read_plate
+from bodydouble.matte import polygon_matte
+from bodydouble.modelspace import ModelSpace, from_model, to_model
+from bodydouble.plate import Plate, Region
+from bodydouble.quality import display_channel, display_code
+from bodydouble.settings import SwapSettings
+from bodydouble.shotfaces import Face
+from bodydouble.swapstages import (
+    PlateRegion,
+    blend_crop,
+    blend_size,
+    composite,
+    face_matte,
+    face_region,
+    plate_matte,
+    plate_to_model_space,
+    warp_to_crop,
+)
+from bodydouble.warp import warp
+from synth import SynthShot, load_shot, synth_folder
+
+SPACE = ModelSpace()
+NETWORK = 1024
+Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One frame as every method gets it, over the region of the face's crop; R, G, B are scene-linear Rec.709.
+
+    `swap`: 1×3×s×s in model space, the true render as a decoder would return it. `outline`: coverage of the face's
+    outline where the render knows the face.
+    """
+
+    face: Face
+    piece: PlateRegion
+    swap: torch.Tensor
+    plate: Picture
+    persona: Picture
+    truth: Picture
+    true_matte: Picture
+    outline: Picture
+    from_working: Converter
+
+
+Method = Callable[[Moment, SwapSettings], Picture]
+
+
+def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour: Colour) -> Moment:
+    """Everything about one frame. `version`: the render that stands for the swap, the full one or the composite."""
+    plate, donor = read_plate(shot.plate.path(frame)), read_plate(shot.sequence(version).path(frame))
+    truth = shot.truth(frame, shot.personas[persona])
+    points = shot.landmarks_px(frame, shot.performer)
+    face = Face(np.array([*points.min(0), *points.max(0)]), points, None, 1.0)
+    region = face_region(plate, face)
+    to_working = colour.converter("lin_rec709_scene", SPACE.primaries)
+    piece = plate_to_model_space(plate, region, to_working, SPACE)
+    swap = _perfect_swap(_own_tone(shot, version, donor, plate, region), donor, piece, face, region, to_working)
+    known = _cut(display_channel(donor, "matte.face"), region)
+    outline = np.asarray(_outline(piece, face)) * known
+    donor_rgb = _own_tone(shot, version, donor, plate, region)
+    return Moment(
+        face,
+        piece,
+        swap,
+        plate.rgb(region),
+        donor_rgb,
+        _cut(truth.rgb, region),
+        _cut(truth.matte, region),
+        outline,
+        colour.converter(SPACE.primaries, "lin_rec709_scene"),
+    )
+
+
+def _own_tone(shot: SynthShot, version: str, donor: Plate, plate: Plate, region: Region) -> Picture:
+    """The render in the persona's own skin tone: a composite's secret gain is taken out again."""
+    inside = donor.inside(region)[..., None]
+    rgb = donor.rgb(region) / np.asarray(shot.gains.get(version, (1, 1, 1)), np.float32)
+    return np.where(inside, rgb, plate.rgb(region)).astype(np.float32)
+
+
+def _perfect_swap(
+    rgb: Picture, donor: Plate, piece: PlateRegion, face: Face, region: Region, to_working: Converter
+) -> torch.Tensor:
+    """The persona's render as a decoder would return it: true in its matte, nothing but a carried-on tone outside."""
+    linear = torch.from_numpy(to_working(rgb)).permute(2, 0, 1)[None]
+    size = blend_size(1 / similarity_scale(face.unit_from_plate), NETWORK)
+    matte = torch.from_numpy(_cut(display_channel(donor, "matte.face"), region))[None, None]
+    render = PlateRegion(to_model(linear, SPACE), piece.usable, region)
+    crop, swap = warp_to_crop(piece, face, size), warp_to_crop(render, face, size)
+    crop_from_region = np.array([[size, 0, -0.5], [0, size, -0.5], [0, 0, 1.0]]) @ piece.unit_from_region(face)
+    return crop + extend(swap - crop, warp(matte, crop_from_region, (size, size)).clamp(0, 1))
+
+
+def _cut(picture: Picture, region: Region) -> Picture:
+    return np.ascontiguousarray(picture[region[1] : region[3], region[0] : region[2]])
+
+
+def _outline(piece: PlateRegion, face: Face) -> torch.Tensor:
+    from bodydouble.geometry import apply
+    from bodydouble.swapstages import unit_outline
+
+    polygon = apply(np.linalg.inv(piece.unit_from_region(face)), unit_outline(face, SwapSettings().forehead))
+    return polygon_matte(polygon, piece.size)
+
+
+def ours(moment: Moment, settings: SwapSettings) -> Picture:
+    """The product's own stages: warp, matte, blend, composite."""
+    size = settings.blend_size or moment.swap.shape[-1]
+    crop = warp_to_crop(moment.piece, moment.face, size)
+    blended = blend_crop(moment.swap, crop, face_matte(moment.face, size, settings.forehead), settings)
+    picture, matte = composite(blended, moment.piece, moment.face, settings)
+    linear = from_model(picture, SPACE)[0].permute(1, 2, 0).numpy()
+    return np.where(matte[..., None] > 0, moment.from_working(np.ascontiguousarray(linear)), moment.plate)
+
+
+def seamless_clone(moment: Moment, settings: SwapSettings) -> Picture:
+    """Poisson blending as most tools do it: 8-bit display codes, hard mask. Returns display codes."""
+    mask = np.where(moment.outline > 0.5, 255, 0).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    source, target = (_u8(display_code(picture)) for picture in (moment.persona, moment.plate))
+    cloned = cv2.seamlessClone(source, target, mask, (x + width // 2, y + height // 2), cv2.NORMAL_CLONE)
+    return np.asarray(cloned, np.float32) / 255
+
+
+def feathered_alpha(moment: Moment, settings: SwapSettings) -> Picture:
+    """Alpha-over with our own matte, in display codes, as a comp without a blend would do it."""
+    matte = plate_matte(moment.piece, moment.face, settings).numpy() * (moment.outline > 0)
+    weight = matte[..., None]
+    return np.asarray(display_code(moment.persona) * weight + display_code(moment.plate) * (1 - weight), np.float32)
+
+
+def _u8(code: Picture) -> NDArray[np.uint8]:
+    return np.round(np.clip(code, 0, 1) * 255).astype(np.uint8)
+
+
+@dataclass
+class Figures:
+    """What one method scored, frame by frame."""
+
+    psnr: list[float] = field(default_factory=list)
+    seam: list[float] = field(default_factory=list)
+    added_edge: list[float] = field(default_factory=list)
+    step: list[float] = field(default_factory=list)
+    flicker: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    level: list[float] = field(default_factory=list)
+    energy: list[float] = field(default_factory=list)
+    before: tuple[int, Picture] | None = None
+
+    def row(self) -> str:
+        """PSNR, its worst frame, flicker, seam, colour step, CPU seconds."""
+        lists = (self.flicker, self.seam, self.added_edge, self.step)
+        flicker, seam, edge, step = (np.mean(values) if values else np.nan for values in lists)
+        seconds = f"{np.median(self.seconds):.3f}" if self.seconds else "–"
+        return (
+            f"{np.mean(self.psnr):6.2f} | {np.min(self.psnr):6.2f} | {flicker:6.1f} | {seam:6.1f} | {edge:6.1f} "
+            f"| {step:6.1f} | {seconds}"
+        )
+
+
+def measure(figures: Figures, frame: int, moment: Moment, code: Picture, seconds: float | None) -> None:
+    """Add one frame. Flicker is measured on the plate's pixels: the crop's region moves with the face."""
+    truth, plate = display_code(moment.truth), display_code(moment.plate)
+    figures.psnr.append(quality.psnr(code, truth, moment.true_matte))
+    outline = (moment.outline > 0.5).astype(np.float32)
+    figures.seam.append(quality.seam(code, truth, outline).added)
+    figures.added_edge.append(quality.seam(code, plate, outline).added)
+    figures.step.append(quality.colour_step(code, plate, outline))
+    figures.level.append(float((code.mean(axis=2) * moment.true_matte).sum() / moment.true_matte.sum()))
+    if seconds is not None:
+        figures.seconds.append(seconds)
+    x0, y0, _, _ = moment.piece.region
+    whole = _laid((code - truth) * (moment.true_matte[..., None] > 0), x0, y0)
+    if figures.before is not None and figures.before[0] == frame - 1:
+        both = np.minimum(figures.before[1][..., 3], _laid(moment.true_matte[..., None], x0, y0)[..., 0])
+        change = np.abs(whole - figures.before[1][..., :3]).mean(axis=2)
+        figures.flicker.append(float(quality.MILLI * (change * both).sum() / both.sum()))
+    figures.before = (frame, np.concatenate([whole, _laid(moment.true_matte[..., None], x0, y0)], axis=2))
+
+
+def _laid(picture: Picture, x0: int, y0: int, size: tuple[int, int] = (2400, 2400)) -> Picture:
+    canvas = np.zeros((*size, picture.shape[2]), np.float32)
+    canvas[y0 : y0 + picture.shape[0], x0 : x0 + picture.shape[1]] = picture
+    return canvas
+
+
+METHODS: dict[str, Method] = {"ours": ours, "seamlessClone": seamless_clone, "feathered alpha": feathered_alpha}
+
+
+def run(
+    shot: SynthShot, persona: str, version: str, frames: Sequence[int], settings: SwapSettings
+) -> dict[str, Figures]:
+    """Figures of every method, of the plate as it is and of the truth, on the same frames."""
+    colour = Colour(None)
+    found = {name: Figures() for name in (*METHODS, "plate", "truth")}
+    for frame in frames:
+        moment = load_moment(shot, frame, persona, version, colour)
+        for name, method in METHODS.items():
+            start = time.process_time()
+            picture = method(moment, settings)
+            seconds = time.process_time() - start
+            code = display_code(picture) if name == "ours" else picture
+            measure(found[name], frame, moment, code, seconds)
+        measure(found["plate"], frame, moment, display_code(moment.plate), None)
+        measure(found["truth"], frame, moment, display_code(moment.truth), None)
+    return found
+
+
+@click.command(help=str(__doc__))
+@click.option("--shot", "shot_name", default="sh010", show_default=True)
+@click.option("--version", default=None, help="Render that is the swap.  [default: the full one, else the composite]")
+@click.option("--frames", default="1001-1004,1013-1016,1025-1028,1037-1040", show_default=True)
+@click.option("--threads", default=1, show_default=True, help="Of torch and of OpenCV.")
+def main(shot_name: str, version: str | None, frames: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    shot = load_shot(shot_name, synth_folder())
+    version = version or ("A" if "A" in shot.versions else shot.personas["A"])
+    wanted = [frame for frame in FrameRange.parse(frames) if frame in shot.frames]
+    found = run(shot, "A", version, wanted, SwapSettings())
+    click.echo(f"{shot_name}, {len(wanted)} frames, the swap is the render {version}")
+    click.echo("| | face dB | worst frame | flicker | seam | edge added | colour step | CPU s |\n" + "|---" * 8 + "|")
+    for name, figures in found.items():
+        click.echo(f"| {name} | {figures.row()} |")
+    light = {name: np.corrcoef(figures.level, found["plate"].level)[0, 1] for name, figures in found.items()}
+    click.echo("face brightness against the plate's, correlation: " + str({k: round(v, 4) for k, v in light.items()}))
+
+
+if __name__ == "__main__":
+    main()
