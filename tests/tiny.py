@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
 from bodydouble.comb import Comb, CombDims
 from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
+from bodydouble.images import write_image
 from bodydouble.modelspace import ModelSpace
-from bodydouble.shotfaces import Face
+from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
 
 
 def face_at(x: float, y: float, side: float, angle: float = 0.0, confidence: float = 1.0) -> Face:
@@ -32,3 +34,16 @@ def tiny_comb(folder: Path, seed: int = 3, level: int = 3, personas: tuple[str, 
     card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, tuple(map(PersonaCard, personas)))
     save_comb(folder, Comb(dims, card.names), card)
     return folder
+
+
+def tiny_shot(folder: Path, frames: Sequence[int] = range(1001, 1005), without_face: Container[int] = ()) -> list[str]:
+    """Plates, shot faces and a model in a folder; returns the words of the swap command, all but the output."""
+    for frame in frames:
+        pixels = np.random.default_rng(frame).uniform(0, 1, (80, 96, 4)).astype(np.float32)
+        attributes = {"colorInteropID": "lin_rec709_scene"}
+        write_image(folder / "plates" / f"plate.{frame}.exr", pixels, attributes=attributes, compression="zip")
+    faces = {frame: () if frame in without_face else (face_at(48, 42, 60),) for frame in frames}
+    pattern = str(folder / "plates" / "plate.####.exr")
+    write_shot_faces(folder / "shot.faces.json", ShotFaces(pattern, 96, 80, faces))
+    model = tiny_comb(folder / "cast.comb")
+    return ["swap", pattern, "--faces", str(folder / "shot.faces.json"), "--model", str(model), "--persona", "anna"]

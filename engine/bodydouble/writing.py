@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from bodydouble.errors import OutputError
 
-NEARLY_FULL_BYTES = 1 << 20
+TRIED_BYTES = 1 << 20
 TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.tmp")
 STALE_AFTER_S = 3600.0
 """Far longer than any file takes to write, also over a slow network and with clocks that disagree."""
@@ -40,11 +39,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({_reason(error, path.parent)}).") from error
     except OutputError as error:
-        if _disk_is_full(path.parent):
-            raise OutputError(
-                f"{path}: cannot be written, the disk is full. Free some space and run it again."
-            ) from error
-        raise
+        reason = _reason_by_trying(temporary)
+        if reason is None:
+            raise OutputError(str(error).replace(str(temporary), path.name)) from error
+        raise OutputError(f"{path}: cannot be written ({reason}).") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -91,12 +89,16 @@ def _flush_folder(path: Path) -> None:
 
 def _reason(error: OSError, folder: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk or your quota is full"
+        return "the disk or your quota is full; free some space and run it again"
     return error.strerror or str(error)
 
 
-def _disk_is_full(folder: Path) -> bool:
+def _reason_by_trying(path: Path) -> str | None:
+    """Why nothing more can be written to a file: image libraries do not pass on what the system said."""
     try:
-        return shutil.disk_usage(folder).free < NEARLY_FULL_BYTES
-    except OSError:
-        return False
+        with open(path, "ab") as file:
+            file.write(bytes(TRIED_BYTES))
+        _flush(path)
+    except OSError as error:
+        return _reason(error, path.parent)
+    return None
