@@ -1,0 +1,186 @@
+"""Many runs over one output folder, killed at random moments: what is left must be right.
+
+    python benchmarks/chaos.py                        # 100 kills, two workers at once
+    python benchmarks/chaos.py --kills 8 --frames 12
+
+Every run is a process of its own (forked, so that loading the libraries does not take the time of the run) and gets
+SIGKILL after a random time. After each pair of kills every file with a frame's name is held against a clean run, to the
+byte, and every file that was right before must still be the very same file. At the end one last run finishes the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.comb import Comb, CombDims
+from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
+from bodydouble.images import write_image
+from bodydouble.modelspace import ModelSpace
+from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
+from bodydouble_cli.main import run
+
+SIDE = 96
+WORKERS = 2
+
+
+@dataclass
+class Counts:
+    """What happened, all in all."""
+
+    killed: int = 0
+    ended_before: int = 0
+    partial: int = 0
+    remade: int = 0
+    made: int = 0
+
+
+def main() -> int:
+    """Runs it; 1 if anything was not right."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bodydouble-chaos-") as folder:
+        return chaos(Path(folder), options.kills, options.frames, random.Random(options.seed))
+
+
+def chaos(folder: Path, kills: int, count: int, chance: random.Random) -> int:
+    """Kills, resumes, compares and prints the counts."""
+    if finish(start(lambda: make_shot(folder, count))):
+        raise SystemExit("the shot could not be made")
+    words = ["swap", str(folder / "plates" / "plate.####.exr"), "--faces", str(folder / "shot.faces.json")]
+    words += ["--model", str(folder / "cast.comb"), "--persona", "anna", "--threads", "1", "--json"]
+    started = time.monotonic()
+    assert finish(start(lambda: run([*words, "-o", str(folder / "clean")]), folder / "clean.log")) == 0
+    clean, whole_s = digests(folder / "clean"), time.monotonic() - started
+    frame_s = sum(seconds_of_frames(folder / "clean.log")) / count
+    first_s = max(1.0, whole_s - frame_s * count)
+    out, counts = folder / "out", Counts()
+    while counts.killed < kills:
+        before = standing(out)
+        workers = [start(lambda: run([*words, "-o", str(out)]), folder / "killed.log") for _ in range(WORKERS)]
+        for worker in workers:
+            wait_for_frames(out, len(before), chance.choice((0, 0, 1, 2, 3)), 2 * first_s, chance)
+            # A frame is written within a fifth of its time: some kills must fall there.
+            time.sleep(chance.uniform(0, 2) * frame_s)
+            os.kill(worker, signal.SIGKILL)
+        for worker in workers:
+            ended = finish(worker)
+            counts.killed += ended == -signal.SIGKILL
+            counts.ended_before += ended != -signal.SIGKILL
+        compare(before, standing(out), digests(out), clean, counts)
+        counts.made += len(standing(out)) - len(before)
+    temporaries = [path for path in out.iterdir() if path.name not in clean]
+    before = standing(out)
+    last = [start(lambda: run([*words, "-o", str(out)]), folder / f"last{index}.log") for index in range(WORKERS)]
+    codes = [finish(worker) for worker in last]
+    compare(before, standing(out), digests(out), clean, counts)
+    for path in temporaries:
+        os.utime(path, (0, 0))
+    finish(start(lambda: run([*words, "-o", str(out)]), folder / "sweep.log"))
+    left = [path.name for path in out.iterdir() if path.name not in clean]
+    wrong = {name for name, digest in clean.items() if digests(out).get(name) != digest}
+    print(f"{counts.killed} runs killed by SIGKILL, {WORKERS} at a time; {counts.ended_before} had ended before")
+    print(f"{count} frames: {counts.made} made by killed runs, {count - len(before)} by the last two: {codes}")
+    print(f"frames that are not those of a clean run, to the byte: {len(wrong)}")
+    print(f"files under a frame's name that were partial or wrong at any moment: {counts.partial}")
+    print(f"frames made again although they were right: {counts.remade}")
+    print(f"temporaries that kills left: {len(temporaries)}; left after an hour and another run: {len(left)}")
+    return 1 if wrong or counts.partial or counts.remade or left or any(codes) else 0
+
+
+def wait_for_frames(out: Path, before: int, more: int, patience_s: float, chance: random.Random) -> None:
+    """Until so many more frames are there than before; 0 for some moment before the first."""
+    if more == 0:
+        time.sleep(chance.random() * patience_s / 2)
+    end = time.monotonic() + patience_s * more
+    while len(standing(out)) < before + more and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def compare(
+    before: dict[str, tuple[int, ...]],
+    after: dict[str, tuple[int, ...]],
+    found: dict[str, str],
+    clean: dict[str, str],
+    counts: Counts,
+) -> None:
+    """Counts files that are wrong, and files that were there and are others now."""
+    counts.partial += sum(found[name] != clean[name] for name in after)
+    counts.remade += sum(after.get(name) != identity for name, identity in before.items())
+
+
+def start(work: object, log: Path | None = None) -> int:
+    """The id of a forked process that does some work and ends with what that returns."""
+    child = os.fork()
+    if child == 0:
+        if log is not None:
+            target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(target, 1)
+            os.dup2(target, 2)
+        os._exit(int(work() or 0))  # type: ignore[operator]
+    return child
+
+
+def finish(process: int) -> int:
+    """The exit code of a process, negative for a signal. Waits for it."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def standing(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Frame's file → what tells whether it is the same file still."""
+    found = {path.name: path.stat() for path in folder.glob("plate.*.exr")} if folder.exists() else {}
+    return {name: (one.st_ino, one.st_mtime_ns, one.st_size) for name, one in found.items()}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Frame's file → digest of its bytes."""
+    if not folder.exists():
+        return {}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("plate.*.exr"))}
+
+
+def seconds_of_frames(log: Path) -> list[float]:
+    """What the frames of a run took, from its event lines."""
+    events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return [sum(event["seconds"].values()) for event in events if event["event"] == "frame_done"]
+
+
+def make_shot(folder: Path, count: int) -> int:
+    """Small plates, a face in the middle of each, and an untrained model."""
+    plate_from_unit = np.array([[60, 0, SIDE / 2 - 30], [0, 60, SIDE / 2 - 30], [0, 0, 1.0]])
+    points = apply(plate_from_unit, CANONICAL_LANDMARKS)
+    box = np.array([*points.min(axis=0), *points.max(axis=0)])
+    face = Face(box, points, 1.0, 1.0, unit_from_plate=np.linalg.inv(plate_from_unit))
+    frames: Sequence[int] = range(1001, 1001 + count)
+    for frame in frames:
+        pixels = np.random.default_rng(frame).uniform(0, 1, (SIDE, SIDE, 4)).astype(np.float32)
+        path = folder / "plates" / f"plate.{frame}.exr"
+        write_image(path, pixels, attributes={"colorInteropID": "lin_rec709_scene"}, compression="zip")
+    shot = ShotFaces(str(folder / "plates" / "plate.####.exr"), SIDE, SIDE, {frame: (face,) for frame in frames})
+    write_shot_faces(folder / "shot.faces.json", shot)
+    torch.manual_seed(0)
+    dims = CombDims(3, 1 / 16)
+    card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, (PersonaCard("anna"),))
+    save_comb(folder / "cast.comb", Comb(dims, card.names), card)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
