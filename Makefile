@@ -34,6 +34,7 @@ lint: .venv/installed-test
 
 types: .venv/installed-test
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file nuke_plugin/mypy.ini
 
 wheel: .venv/installed-test
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w "$(WHEELS)" .

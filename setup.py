@@ -30,7 +30,14 @@ def bundled_files() -> list[str]:
 
 
 C2PA = ["c2pa-python>=0.38,<0.39", "cryptography>=45"]  # its API still changes between minor versions
-TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.14", "mypy>=1.18"]
+TEST = [
+    "pytest>=8",
+    "hypothesis>=6.100",
+    "ruff>=0.14",
+    "mypy>=1.18",
+    "nkparser>=0.3,<0.4",  # a second opinion on the Nuke scripts we write
+    "types-nuke>=13.2,<14",
+]
 MESH = ["ai-edge-litert>=2,<3"]  # runs MediaPipe's landmark network; the model file is the user's own
 
 setup(

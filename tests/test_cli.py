@@ -45,6 +45,7 @@ SURFACE = {
         "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report",
         "--frame-syntax", "--chunk", "--on-missing", "--on-error", "--threads", "--max-memory",
     },
+    "export": set(),
     "review": {
         "--plate", "--out", "--faces", "--frames", "--display", "--view", "--look", "--movie", "--fps", "--part",
         "--plate-view", "--ocio", "--colorspace", "--progress", "--json", "--report",

@@ -13,6 +13,7 @@ from bodydouble_cli.align import align
 from bodydouble_cli.demo import demo
 from bodydouble_cli.doctor import doctor
 from bodydouble_cli.exits import EXIT_CODES, exit_code_of, message_of
+from bodydouble_cli.export import export
 from bodydouble_cli.extract import extract
 from bodydouble_cli.info import info
 from bodydouble_cli.persona import persona
@@ -60,7 +61,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, persona, swap, review, verify, sign, serve):
+for command in (demo, doctor, info, align, extract, train, persona, swap, review, export, verify, sign, serve):
     cli.add_command(command)
 
 

@@ -1,0 +1,122 @@
+"""How long an artist waits: a whole frame and a re-blend of it, at 1920×1080, through the node's own worker client.
+
+    python benchmarks/nuke_latency.py [--level 8] [--width 1.0] [--repeats 5]
+
+The plate is a frame of the demo shot enlarged to 1920×1080; the model is an untrained comb of the given size (the time
+does not depend on its weights), or with --bundled the bundled one. Nuke itself is not needed: what is measured is what
+lies between the node's request and the finished file on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import OpenImageIO as oiio
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "engine"), str(ROOT / "cli"), str(ROOT / "nuke_plugin")]
+
+from bodydouble_nuke.engine import Engine  # noqa: E402
+from bodydouble_nuke.look import Look, write_look  # noqa: E402
+from bodydouble_nuke.shot import Plate, Shot, align_job, swap_job  # noqa: E402
+from bodydouble_nuke.worker import Worker  # noqa: E402
+
+
+def enlarged(folder: Path, frames: list[int]) -> str:
+    """Frames of the demo shot at 1920×1080."""
+    from bodydouble.demo import BUNDLED
+
+    for frame in frames:
+        small = oiio.ImageBuf(str(BUNDLED / "sh010" / f"sh010_B.{frame}.exr"))
+        rgba = oiio.ImageBufAlgo.channels(small, ("R", "G", "B", "A"))
+        large = oiio.ImageBufAlgo.resize(rgba, roi=oiio.ROI(0, 1920, 0, 1080, 0, 1, 0, 4))
+        large.specmod().attribute("compression", "zip")
+        large.write(str(folder / f"plate.{frame}.exr"), "half")
+    return (folder / "plate.####.exr").as_posix()
+
+
+def untrained(folder: Path, level: int, width: float) -> str:
+    """A comb of the given size with random weights."""
+    import torch
+
+    from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
+    from bodydouble.comb import Comb, CombDims
+    from bodydouble.geometry import EYE_LINE, INTEROCULAR
+    from bodydouble.modelspace import ModelSpace
+
+    torch.manual_seed(0)
+    dims = CombDims(level, width)
+    card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, (PersonaCard("A"),))
+    save_comb(folder / "model.comb", Comb(dims, ["A"]), card)
+    return (folder / "model.comb").as_posix()
+
+
+def timed(worker: Worker, job: dict[str, object]) -> tuple[float, dict[str, float]]:
+    """Seconds from the request to the end of the job, and those of its frame by stage."""
+    done = threading.Event()
+    stages: dict[str, float] = {}
+    ends: list[str] = []
+
+    def on_event(event: object) -> None:
+        assert isinstance(event, dict)
+        if event["event"] == "frame_done":
+            stages.update(event["seconds"])
+        if event["event"] == "run_done":
+            if event["exit_code"]:
+                ends.append(event["message"])
+            done.set()
+
+    start = time.perf_counter()
+    worker.submit(job, on_event)
+    done.wait()
+    if ends:
+        sys.exit(ends[0])
+    return time.perf_counter() - start, stages
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--level", type=int, default=8)
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--bundled", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    asked = parser.parse_args()
+    frames = list(range(1015, 1015 + asked.repeats + 1))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "engine"), str(ROOT / "cli")])}
+    worker = Worker(Engine((sys.executable, "-m", "bodydouble_cli"), environment))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plate = Plate(enlarged(folder, frames), "Linear Rec.709 (sRGB)")
+        bundled = (ROOT / "engine" / "bodydouble" / "bundled" / "rendered.comb").as_posix()
+        model = bundled if asked.bundled else untrained(folder, asked.level, asked.width)
+
+        def shot(edge: float) -> Shot:
+            look = Look({"forehead": 0.6, "edge": edge, "sigma": 1.0, "plate_levels": 2})
+            made = Shot((folder / "node").as_posix(), plate, model, "A", 0, look)
+            write_look(made.look_file, look)
+            return made
+
+        print(f"align, {len(frames)} frames, engine cold: {timed(worker, align_job(shot(3)))[0]:.2f} s")
+        print(f"first frame, model cold: {timed(worker, swap_job(shot(3), frames[:1]))[0]:.2f} s")
+        whole, again = [], []
+        for frame in frames[1:]:
+            whole.append(timed(worker, swap_job(shot(3), [frame])))
+            again.append(timed(worker, swap_job(shot(4 + len(again)), [frame])))
+        for title, runs in (("whole frame, all warm", whole), ("re-blend", again)):
+            middle = {name: statistics.median(r[1].get(name, 0.0) for r in runs) for name in runs[0][1]}
+            stages = ", ".join(f"{name} {seconds:.3f}" for name, seconds in middle.items())
+            print(f"{title}: median {statistics.median(r[0] for r in runs):.3f} s of {len(runs)}; {stages}")
+        ratio = statistics.median(r[0] for r in again) / statistics.median(r[0] for r in whole)
+        print(f"re-blend / whole frame: {ratio:.2f}")
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The pictures of docs/nuke.md, made of the demo shot: no Nuke was photographed, so none is shown.
+
+    python benchmarks/nuke_pictures.py --faces shot.faces.json --swap swap --patch patch -o docs/nuke
+
+`swap` and `patch` are what `bodydouble swap … --layers --patch …` wrote for at least the frame 1019.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import FancyBboxPatch
+
+from bodydouble.colour import Colour
+from bodydouble.corrections import correct_shot, read_corrections
+from bodydouble.demo import BUNDLED
+from bodydouble.handover import Handover, find_handover, handover_text, outline_px
+from bodydouble.images import read_plate
+from bodydouble.sequences import PlateSequence
+from bodydouble.settings import SwapSettings
+from bodydouble.shotfaces import ShotFaces, read_shot_faces
+
+FRAME = 1019
+COLOURS = {"Read": "#c8b26a", "Roto": "#5a8a5a", "Tracker4": "#5a8a5a", "CornerPin2D": "#8f6a9e", "Transform": "#8f6a9e"}
+
+
+def seen(path: Path) -> np.ndarray:
+    """A frame as on a display, H×W×3 in 0..1."""
+    plate = read_plate(path)
+    colour = Colour(None)
+    shown = colour.converter(colour.space_of(plate.attributes, plate.path), "sRGB - Texture")(plate.rgb(plate.main.data_region))
+    return np.clip(shown, 0, 1)
+
+
+def shown(axes: plt.Axes, picture: np.ndarray, title: str, **options: object) -> None:
+    axes.imshow(picture, **options)
+    axes.set_title(title, fontsize=10)
+    axes.set_axis_off()
+
+
+def save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=100, bbox_inches="tight", pad_inches=0.05, facecolor="white")
+    plt.close(figure)
+
+
+def first_swap(plate: Path, result: Path, out: Path) -> None:
+    """Plate, result, and the layers that come with it."""
+    figure, axes = plt.subplots(2, 2, figsize=(10, 5.9), layout="constrained")
+    shown(axes[0, 0], seen(plate), "plate")
+    shown(axes[0, 1], seen(result), "result")
+    main = read_plate(result).main
+    shown(axes[1, 0], main.channel("bodydouble.matte"), "layer bodydouble: matte", cmap="gray", vmin=0, vmax=1)
+    face = np.stack([main.channel(f"bodydouble.face.{name}") for name in "RGB"], -1)
+    shown(axes[1, 1], np.clip(face, 0, 1) ** (1 / 2.2), "layer bodydouble_face: the swap, not yet blended")
+    save(figure, out / "first_swap.png")
+
+
+def hold_out(plate: Path, result: Path, out: Path) -> None:
+    """What the holdout input does: the node's own formula, on a hand drawn as a shape."""
+    before, after = seen(plate), seen(result)
+    height, width = before.shape[:2]
+    y, x = np.mgrid[0:height, 0:width]
+    box = np.argwhere(np.abs(before - after).sum(-1) > 0.02)
+    (top, left), (bottom, right) = box.min(0), box.max(0)
+    centre_x, centre_y = left + 0.78 * (right - left), top + 0.78 * (bottom - top)
+    distance = np.hypot((x - centre_x) / (0.28 * (right - left)), (y - centre_y) / (0.32 * (bottom - top)))
+    hand = np.clip((1.08 - distance) / 0.16, 0, 1)
+    mixed = before + (after - before) * (1 - hand[..., None])
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.2), layout="constrained")
+    shown(axes[0], after, "without")
+    shown(axes[1], hand, "holdout: where the plate must stay", cmap="gray", vmin=0, vmax=1)
+    shown(axes[2], mixed, "with: plate below right, result elsewhere")
+    save(figure, out / "hold_out.png")
+
+
+def wobble(shot: ShotFaces, plate: Path, out: Path) -> None:
+    """A wobble made for this picture, and the shot after its frame was placed by hand."""
+    frames = sorted(shot.frames)
+    bad = frames[len(frames) // 2]
+    shaken = dict(shot.frames)
+    face = shot.frames[bad][0]
+    fixes = out / "wobble.fix.json"
+    points = {36: face.landmarks_px[36].round(1).tolist(), 45: face.landmarks_px[45].round(1).tolist()}
+    moved = face.landmarks_px + [9.0, -5.0]
+    matrix = face.unit_from_plate @ np.array([[1, 0, -9.0], [0, 1, 5.0], [0, 0, 1]])
+    shaken[bad] = (type(face)(face.box_px, moved, face.score, 0.3, face.person, False, matrix),)
+    wrong = ShotFaces(shot.plate, shot.width, shot.height, shaken, shot.pixel_aspect, shot.settings, shot.tool)
+    document = {"schema": "bodydouble.corrections", "version": 1, "fade": 1, "frames": {}}
+    document["frames"] = {str(bad): [{"person": 0, "points_px": points}], str(bad - 1): [{"person": 0}], str(bad + 1): [{"person": 0}]}
+    fixes.write_text(__import__("json").dumps(document), encoding="utf-8")
+    mended = correct_shot(wrong, read_corrections(fixes))
+    fixes.unlink()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", width_ratios=(1, 1.3))
+    shown(axes[0], seen(plate), f"frame {bad}: outline wrong (red), placed (green)")
+    for faces, line in ((wrong, "#e04040"), (mended, "#40d060")):
+        ring = outline_px(faces.frames[bad][0], 0.6)
+        axes[0].plot(*np.vstack([ring, ring[:1]]).T, color=line, linewidth=1.2)
+    for faces, line, name in ((wrong, "#e04040", "before"), (mended, "#209040", "after")):
+        axes[1].plot(frames, [faces.frames[frame][0].landmarks_px[36, 0] for frame in frames], color=line, label=name, marker=".")
+    axes[1].set(xlabel="frame", ylabel="outer eye corner, x in pixels")
+    axes[1].legend(frameon=False)
+    save(figure, out / "wobble.png")
+
+
+def graph(handover: Handover, out: Path) -> None:
+    """The nodes of a hand-over script, drawn from the script itself."""
+    text = handover_text(handover, out.resolve())
+    nodes, stack, links = {}, [], []
+    for kind, body in re.findall(r"^(\w+) \{\n(.*?)^\}", text, re.M | re.S):
+        found = [re.search(rf"^ {knob} (\S+)", body, re.M) for knob in ("name", "xpos", "ypos")]
+        if all(found):
+            name, x, y = (match[1] for match in found)
+            nodes[name] = (kind, int(x), int(y))
+    for line in re.findall(r"^(?:push \$N(\S+)|set N\S+ .*|(\w+) \{)$|^ name (\S+)$", text, re.M):
+        if line[0]:
+            stack.append(line[0])
+        elif line[2]:
+            links += [(source, line[2]) for source in stack]
+            stack = []
+    figure, axes = plt.subplots(figsize=(10, 7.2), layout="constrained")
+    for source, target in links:
+        if source in nodes and target in nodes:
+            (_, x0, y0), (_, x1, y1) = nodes[source], nodes[target]
+            axes.plot([x0, x1], [-y0, -y1], color="#888888", linewidth=0.9, zorder=1)
+    for name, (kind, x, y) in nodes.items():
+        face = COLOURS.get(kind, "#a8a8a8")
+        axes.add_patch(FancyBboxPatch((x - 88, -y - 16), 176, 32, "round,pad=2,rounding_size=6", facecolor=face, zorder=2, linewidth=0.6))
+        axes.text(x, -y, f"{name}\n{kind}", ha="center", va="center", fontsize=6.5, zorder=3)
+    axes.set_aspect("equal")
+    axes.autoscale_view()
+    axes.set_axis_off()
+    save(figure, out / "graph.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--faces", "--swap", "--patch", "-o"):
+        parser.add_argument(name, required=True, dest=name.strip("-"))
+    asked = parser.parse_args()
+    out = Path(asked.o)
+    out.mkdir(parents=True, exist_ok=True)
+    sequence = PlateSequence.find(BUNDLED / "sh010")
+    plate, result = sequence.path(FRAME), PlateSequence.find(asked.swap).path(FRAME)
+    shot = read_shot_faces(asked.faces)
+    first_swap(plate, result, out)
+    hold_out(plate, result, out)
+    wobble(shot, sequence.path(sorted(shot.frames)[len(shot.frames) // 2]), out)
+    graph(find_handover(sequence, Path(asked.faces), None, asked.swap, asked.patch, SwapSettings()), out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""A node's shot as a job of a farm: the engine's `submit`, called with what the node asks for."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from bodydouble_nuke.engine import Engine, EngineError
+from bodydouble_nuke.shot import Shot, command_line, swap_job
+
+SUBMIT_SECONDS = 120.0
+
+
+def submit_arguments(shot: Shot, farm: str, frames: Sequence[int], chunk: int, name: str) -> list[str]:
+    """The words after `bodydouble submit`: align where it was not done, swap in chunks, review."""
+    return [farm, *command_line(swap_job(shot, frames)), "--chunk-size", str(chunk), "--name", name]
+
+
+def submit(engine: Engine, arguments: Sequence[str]) -> str:
+    """Give the job to the farm and return what its program said; blocks for some seconds.
+
+    Raises:
+        EngineError: it was not taken.
+    """
+    try:
+        done = subprocess.run(
+            engine.arguments("submit", *arguments),
+            env=dict(engine.environment),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SUBMIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineError(f"The job was not sent: {error}") from error
+    if done.returncode != 0:
+        raise EngineError(f"The job was not taken (code {done.returncode}). {done.stderr.strip()}")
+    return done.stdout.strip()

@@ -1,0 +1,48 @@
+"""The look of a shot: the node's keyable knobs as the engine's settings file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Value = float | int | str | bool
+
+SCHEMA = "bodydouble.settings"
+VERSION = 1
+
+SETTINGS: Mapping[str, type] = {
+    "forehead": float,
+    "edge": float,
+    "sigma": float,
+    "plate_levels": int,
+}
+"""Knob, and setting of the engine of the same name, and its type."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Values of the settings, and for those with key frames frame → value."""
+
+    settings: Mapping[str, Value]
+    keys: Mapping[str, Mapping[int, Value]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, object]:
+        """The settings file's content."""
+        keys = {name: {str(frame): value for frame, value in sorted(at.items())} for name, at in self.keys.items()}
+        return {"schema": SCHEMA, "version": VERSION, "settings": dict(self.settings), "keys": keys}
+
+
+def write_look(path: str, look: Look) -> None:
+    """Write the settings file whole or not at all, and only where its content changes."""
+    text = json.dumps(look.document(), indent=1, sort_keys=True) + "\n"
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as handle:
+            if handle.read() == text:
+                return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    os.replace(temporary, path)

@@ -1,0 +1,150 @@
+"""The BodyDouble node: its knobs as plain values, and what is shown on it. Everything here needs the main thread."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+
+import nuke
+
+from bodydouble_nuke import plates
+from bodydouble_nuke.engine import EngineError, read_model_card
+from bodydouble_nuke.knobs import choices, file_path, press
+from bodydouble_nuke.look import SETTINGS, Look, Value
+from bodydouble_nuke.mainthread import unrecorded
+from bodydouble_nuke.shot import Shot, ShotError, frames_on_disk, held_keys, result_pattern
+
+CLASS = "BodyDouble"
+READ = "Result"
+NO_PERSONA = "choose a model first"
+
+
+def is_attached(node: nuke.Gizmo) -> bool:
+    """Whether the node still exists in the script."""
+    try:
+        return bool(node.name())
+    except ValueError:
+        return False
+
+
+def folder_of(node: nuke.Gizmo) -> str:
+    """The node's folder.
+
+    Raises:
+        ShotError: its expression names no folder, as in a script that was never saved.
+    """
+    folder = file_path(node, "folder").rstrip("/")
+    if not os.path.isabs(folder):
+        raise ShotError("Save the script first, or give the node a folder: its files go beside the script.")
+    return folder
+
+
+def read_shot(node: nuke.Gizmo) -> tuple[Shot, plates.PlateSource]:
+    """The node's request.
+
+    Raises:
+        ShotError: something is missing; the message says what.
+    """
+    folder = folder_of(node)
+    model, persona = file_path(node, "model"), str(node["persona_name"].value())
+    if not model:
+        raise ShotError("Choose a model: the folder NAME.comb that `bodydouble train` wrote.")
+    if not persona:
+        raise ShotError("Choose a persona.")
+    source = plates.plate_source(node, folder, os.environ)
+    shot = Shot(
+        folder=folder,
+        plate=source.plate,
+        model=model,
+        persona=persona,
+        person=int(node["person"].value()),
+        look=read_look(node),
+        layers=bool(node["layers"].value()),
+        compression="" if str(node["compression"].value()) == "as the plate" else str(node["compression"].value()),
+        production=str(node["production"].value()),
+        fix=file_path(node, "fix"),
+    )
+    return shot, source
+
+
+def read_look(node: nuke.Gizmo) -> Look:
+    """The keyable knobs; a knob with an expression has a key in every frame of the range."""
+    settings: dict[str, Value] = {}
+    keys: dict[str, dict[int, Value]] = {}
+    for name, kind in SETTINGS.items():
+        knob = node[name]
+        settings[name] = kind(knob.value())
+        if knob.isAnimated():
+            frames: Iterable[float] = frame_list(node) if knob.hasExpression() else knob.getKeyList()
+            keys[name] = {int(frame): kind(knob.getValueAt(frame)) for frame in frames}
+    return Look(settings, keys)
+
+
+def frame_list(node: nuke.Gizmo) -> list[int]:
+    """The node's frame range.
+
+    Raises:
+        ShotError: it ends before it begins.
+    """
+    first, last = int(node["first"].value()), int(node["last"].value())
+    if last < first:
+        raise ShotError(f"The frame range {first}-{last} ends before it begins.")
+    return list(range(first, last + 1))
+
+
+def prepare(node: nuke.Gizmo, taken: Iterable[str]) -> None:
+    """Give a new or pasted node its own identity, and the range of what it is connected to."""
+    with unrecorded():
+        if not node["uid"].value() or node["uid"].value() in set(taken):
+            node["uid"].setValue(uuid.uuid4().hex[:8])
+            node["ready"].fromScript("0")
+            node["status"].setValue("")
+        if node["first"].value() == node["last"].value() == 0:
+            root = nuke.root()
+            node["first"].setValue(int(root["first_frame"].value()))
+            node["last"].setValue(int(root["last_frame"].value()))
+    show_personas(node)
+
+
+def show_personas(node: nuke.Gizmo) -> None:
+    """Fill the persona menu from the model; the chosen name is kept in a knob of its own, as menus are not saved."""
+    model, chosen = file_path(node, "model"), str(node["persona_name"].value())
+    card, text = None, "No model is chosen."
+    if model:
+        try:
+            card = read_model_card(model)
+        except EngineError as error:
+            text = str(error)
+    with unrecorded():
+        names = list(card.personas) if card else [chosen or NO_PERSONA]
+        if card and chosen not in names:
+            chosen = names[0] if names else ""
+            node["persona_name"].setValue(chosen)
+        menu = choices(node, "persona")
+        menu.setValues(names)
+        menu.setValue(chosen if chosen in names else names[0])
+        if card:
+            text = f"{card.size} x {card.size} pixels, {len(names)} personas.\n{chosen}: {card.rights.get(chosen, '')}"
+        node["card"].setValue(text)
+
+
+def show_status(node: nuke.Gizmo, text: str) -> None:
+    """The line under the buttons."""
+    with unrecorded():
+        node["status"].setValue(text)
+
+
+def show_results(node: nuke.Gizmo, frames: Sequence[int] | None = None) -> list[int]:
+    """Let the node show the frames that are finished: those given, or what lies in its folder; reads them again."""
+    found = frames_on_disk(result_pattern(folder_of(node))) if frames is None else sorted(frames)
+    with unrecorded():
+        if found:
+            node["ready"].fromScript(held_keys(found, found[0], found[-1]))
+        else:
+            node["ready"].fromScript("0")
+        with node:
+            read = nuke.toNode(READ)
+        if read is not None:
+            press(read, "reload")
+    return found

@@ -1,0 +1,198 @@
+"""One run of a node: plate frames rendered, jobs given to the worker, results shown as they land.
+
+In the GUI it lives on a thread of its own and touches nodes through the main thread only, in small pieces; without a
+GUI it is done where it was begun.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nuke
+
+from bodydouble_nuke import node as nodes
+from bodydouble_nuke.engine import EngineError
+from bodydouble_nuke.mainthread import answer, later
+from bodydouble_nuke.shot import ShotError, cancel_job, frame_range, frames_on_disk
+from bodydouble_nuke.worker import Worker
+
+SHOW_SECONDS = 0.2
+"""How often the node is brought up to date: a fast worker must not fill the main thread with updates."""
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job and what the artist calls it."""
+
+    name: str
+    job: Mapping[str, Any]
+
+
+class Run:
+    """What a press of a button set going."""
+
+    def __init__(
+        self,
+        node: nuke.Gizmo,
+        worker: Worker,
+        steps: Sequence[Step],
+        render: Sequence[int],
+        render_one: Callable[[nuke.Gizmo, int], None],
+        quiet: bool,
+    ) -> None:
+        self.landed: set[int] = set()
+        self.problem = ""
+        self._node = node
+        self._worker = worker
+        self._steps = steps
+        self._render = render
+        self._render_one = render_one
+        self._progress = nuke.ProgressTask(f"Bodydouble: {node.name()}") if nuke.GUI and not quiet else None
+        self._confidence: dict[int, float] = {}
+        self._failed: list[int] = []
+        self._cancelled = threading.Event()
+        self._done = threading.Event()
+        self._after: list[Callable[[], None]] = []
+        self._shown_at = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it goes on."""
+        return not self._done.is_set()
+
+    def begin(self) -> None:
+        """Go; returns at once in the GUI."""
+        if nuke.GUI:
+            threading.Thread(target=self._work, name="bodydouble run", daemon=True).start()
+        else:
+            self._work()
+
+    def cancel(self) -> None:
+        """Ask it to end; what is finished stays."""
+        self._cancelled.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end; not on the main thread of a GUI, which the run needs."""
+        return self._done.wait(seconds)
+
+    def when_done(self, function: Callable[[], None]) -> None:
+        """Call a function on the main thread after the end."""
+        self._after.append(function)
+
+    def _work(self) -> None:
+        try:
+            self._render_plate()
+            for step in self._steps:
+                if not self._stopped():
+                    self._do(step)
+        except (ShotError, EngineError) as error:
+            self.problem = str(error)
+        except Exception as error:
+            # Whatever it was, the node must not look as if it were still at work.
+            self.problem = f"{type(error).__name__}: {error}"
+        self._done.set()
+        later(self._finish, time.monotonic())
+
+    def _render_plate(self) -> None:
+        for count, frame in enumerate(self._render):
+            if self._stopped():
+                return
+            self._tell(f"plate {frame}", count, len(self._render))
+            # One frame a call: between two, Nuke draws, and hears a cancel.
+            answer(self._render_one, self._node, frame)
+
+    def _do(self, step: Step) -> None:
+        events: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+        self._worker.submit(step.job, events.put)
+        self._tell(f"{step.name}: the engine starts", 0, 0)
+        total, asked = 0, False
+        while True:
+            if self._stopped() and not asked:
+                asked = True
+                self._worker.cancel(cancel_job(str(step.job["id"])))
+            try:
+                event = events.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            kind = event.get("event")
+            if kind == "run_started":
+                total = int(event.get("frames") or 0)
+            elif kind in ("frame_done", "frame_skipped", "frame_failed"):
+                self._count(step, event)
+                self._tell(f"{step.name} {event['frame']}", len(self.landed) + len(self._failed), total)
+            elif kind == "run_done":
+                self._judge(step, event)
+                return
+
+    def _count(self, step: Step, event: Mapping[str, Any]) -> None:
+        frame = int(event["frame"])
+        if event["event"] == "frame_failed":
+            self._failed.append(frame)
+        elif step.name == "swap":
+            self.landed.add(frame)
+            if event.get("confidence") is not None:
+                self._confidence[frame] = float(event["confidence"])
+            if time.monotonic() - self._shown_at > SHOW_SECONDS:
+                self._shown_at = time.monotonic()
+                later(self._show)
+
+    def _judge(self, step: Step, event: Mapping[str, Any]) -> None:
+        """Frames that failed are told and no reason to stop; anything else that went wrong is."""
+        code = int(event.get("exit_code") or 0)
+        if code == 0 or self._cancelled.is_set():
+            return
+        if code == 4 and step.name == "align":
+            self._failed.clear()
+            return
+        raise ShotError(str(event.get("message") or f"{step.name} ended with code {code}."))
+
+    def _stopped(self) -> bool:
+        if self._progress is not None and self._progress.isCancelled():
+            self._cancelled.set()
+        return self._cancelled.is_set()
+
+    def _tell(self, text: str, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress.setMessage(text)
+            self._progress.setProgress(round(100 * done / total) if total else 0)
+
+    def _show(self) -> None:
+        """Main thread: the frames that landed so far."""
+        if not nodes.is_attached(self._node):
+            self._cancelled.set()
+            return
+        if self.landed:
+            there = set(frames_on_disk(nodes.result_pattern(nodes.folder_of(self._node))))
+            nodes.show_results(self._node, sorted(there | self.landed))
+        nodes.show_status(self._node, self._text())
+
+    def _finish(self, _ended: float) -> None:
+        """Main thread: the last of it."""
+        self._progress = None  # Nuke closes the bar when the task is gone.
+        try:
+            self._show()
+        except ShotError as error:
+            self.problem = self.problem or str(error)
+        for function in self._after:
+            function()
+
+    def _text(self) -> str:
+        if self.problem:
+            return self.problem
+        words = []
+        if self.landed:
+            words.append(f"swapped {frame_range(self.landed)}")
+        if self._confidence:
+            low, high = min(self._confidence.values()), max(self._confidence.values())
+            words.append(f"confidence {low:.2f} to {high:.2f}" if low != high else f"confidence {low:.2f}")
+        if self._failed:
+            words.append(f"failed {frame_range(self._failed)}")
+        if self._cancelled.is_set() and not self.is_running:
+            words.append("cancelled")
+        return "; ".join(words) or ("at work" if self.is_running else "aligned")

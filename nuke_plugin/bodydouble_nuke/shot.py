@@ -1,0 +1,172 @@
+"""What a node asks for, as plain values: where its files lie and which jobs the engine gets."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bodydouble_nuke.look import Look
+
+_numbers = itertools.count(1)
+
+
+class ShotError(Exception):
+    """The node cannot work like this; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """The frames that the engine reads: a pattern, and how they are encoded.
+
+    `ocio`: an OpenColorIO config, "" for the engine's own; `colorspace`: its name there.
+    """
+
+    pattern: str
+    colorspace: str
+    ocio: str = ""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A node's request.
+
+    Attributes:
+        folder: where its files go.
+        plate: what to read.
+        model, persona: who appears.
+        person: whose face; 0 is the most prominent.
+        look: matte and blend.
+        layers: whether frames carry the layers for comp.
+        compression: of the frames, "" for the plate's own.
+        production: what it is for, "" for none.
+        fix: corrections placed by hand, "" for none.
+    """
+
+    folder: str
+    plate: Plate
+    model: str
+    persona: str
+    person: int
+    look: Look
+    layers: bool = True
+    compression: str = ""
+    production: str = ""
+    fix: str = ""
+
+    @property
+    def faces(self) -> str:
+        """The shot faces."""
+        return joined(self.folder, "shot.faces.json")
+
+    @property
+    def result(self) -> str:
+        """Pattern of the finished frames."""
+        return result_pattern(self.folder)
+
+    @property
+    def look_file(self) -> str:
+        """The settings file."""
+        return joined(self.folder, "look.settings.json")
+
+
+def joined(folder: str, *names: str) -> str:
+    """A path with slashes on every system, as Nuke writes them."""
+    return "/".join([folder.replace("\\", "/").rstrip("/"), *names])
+
+
+def plate_pattern(folder: str) -> str:
+    """Where the node's Write puts the plate."""
+    return joined(folder, "plate", "plate.####.exr")
+
+
+def result_pattern(folder: str) -> str:
+    """Where the engine puts finished frames."""
+    return joined(folder, "swap", "swap.####.exr")
+
+
+def frames_on_disk(pattern: str) -> list[int]:
+    """The frames of a #### pattern that are there."""
+    folder, name = os.path.split(pattern)
+    head, hashes, tail = re.split("(#+)", name, maxsplit=1)
+    fits = re.compile(re.escape(head) + rf"(-?\d{{{len(hashes)},}})" + re.escape(tail))
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(int(match[1]) for match in map(fits.fullmatch, names) if match)
+
+
+def frame_range(frames: Iterable[int]) -> str:
+    """Frames as the engine writes them: 1001-1003,1010."""
+    spans: list[list[int]] = []
+    for frame in sorted(set(frames)):
+        if spans and spans[-1][1] == frame - 1:
+            spans[-1][1] = frame
+        else:
+            spans.append([frame, frame])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def held_keys(frames: Sequence[int], first: int, last: int) -> str:
+    """A curve that is 1 at `frames` and 0 elsewhere between `first` and `last`, held from key to key, for a knob."""
+    seen = set(frames)
+    span = range(min([first, *seen]) - 1, max([last, *seen]) + 2)
+    changes = [frame for frame in span if frame == span[0] or (frame in seen) != (frame - 1 in seen)]
+    return "{{curve K " + " ".join(f"x{frame} {int(frame in seen)}" for frame in changes) + "}}"
+
+
+def align_job(shot: Shot) -> dict[str, object]:
+    """The job that finds the faces of the whole plate."""
+    return _job("align", {**_plate(shot.plate), "out": shot.faces, "fix": shot.fix or None, "overwrite": True})
+
+
+def swap_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
+    """The job that swaps frames; what is there already and made otherwise is replaced."""
+    return _job(
+        "swap",
+        {
+            **_plate(shot.plate),
+            "out": shot.result,
+            "model": shot.model,
+            "persona": shot.persona,
+            "person": shot.person,
+            "faces": shot.faces,
+            "frames": frame_range(frames),
+            "settings": shot.look_file,
+            "layers": shot.layers,
+            "compression": shot.compression or None,
+            "production": shot.production or None,
+            "on_no_face": "plate",
+            "overwrite": True,
+        },
+    )
+
+
+def cancel_job(job: str) -> dict[str, object]:
+    """The job that ends another."""
+    return _job("cancel", {"job": job})
+
+
+def command_line(job: dict[str, object]) -> list[str]:
+    """A job as words of the engine's command line, for a farm."""
+    arguments = job["arguments"]
+    assert isinstance(arguments, dict)
+    words = [str(arguments["plate"])]
+    for name, value in arguments.items():
+        option = "--" + name.replace("_", "-")
+        if name != "plate" and value not in (None, False):
+            words += [option] if value is True else [option, str(value)]
+    return words
+
+
+def _plate(plate: Plate) -> dict[str, object]:
+    return {"plate": plate.pattern, "colorspace": plate.colorspace or None, "ocio": plate.ocio or None}
+
+
+def _job(command: str, arguments: dict[str, object]) -> dict[str, object]:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    identity = f"nuke-{os.getpid()}-{next(_numbers)}"
+    return {"schema": "bodydouble.job", "version": 1, "id": identity, "command": command, "arguments": given}

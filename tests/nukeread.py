@@ -1,0 +1,146 @@
+"""Reads Nuke scripts as Nuke does, by a real Tcl interpreter with a node stack, and evaluates keyed knobs."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+tkinter = pytest.importorskip("tkinter", reason="this Python was built without Tcl")
+
+
+@dataclass
+class ReadNode:
+    """A node as Tcl saw it: knobs in their order, `addUserKnob`s as their words, the nodes inside a group."""
+
+    kind: str
+    name: str
+    inputs: list[str]
+    knobs: dict[str, str] = field(default_factory=dict)
+    user_knobs: list[tuple[str, ...]] = field(default_factory=list)
+    inside: list[ReadNode] = field(default_factory=list)
+
+
+@dataclass
+class ReadScript:
+    """A script as Tcl saw it."""
+
+    nodes: list[ReadNode] = field(default_factory=list)
+    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    version: str = ""
+
+    def node(self, name: str) -> ReadNode:
+        return next(node for node in self.everything() if node.name == name)
+
+    def everything(self) -> Iterator[ReadNode]:
+        for node in self.nodes:
+            yield node
+            yield from node.inside
+
+
+def tcl_list(text: str) -> tuple[str, ...]:
+    """The words of a Tcl list."""
+    return tuple(map(str, tkinter.Tcl().splitlist(text)))
+
+
+def read_script(text: str) -> ReadScript:
+    """Run a script; an unknown command is a node class, as in Nuke."""
+    tcl = tkinter.Tcl()
+    script = ReadScript()
+    stacks: list[list[str]] = [[]]
+    groups = [script.nodes]
+
+    def node(kind: str, body: str = "") -> None:
+        words = list(map(str, tcl.splitlist(body)))
+        assert len(words) % 2 == 0, f"{kind}: a knob without a value in {body[:200]}"
+        pairs = list(zip(words[::2], words[1::2], strict=True))
+        knobs = {name: value for name, value in pairs if name != "addUserKnob"}
+        inputs = int(knobs.pop("inputs", "1"))
+        taken, stacks[-1][:inputs] = stacks[-1][:inputs], []
+        user = [tuple(map(str, tcl.splitlist(value))) for name, value in pairs if name == "addUserKnob"]
+        read = ReadNode(kind, knobs.get("name", kind), taken, knobs, user)
+        groups[-1].append(read)
+        stacks[-1].insert(0, read.name)
+        if kind in ("Group", "Gizmo"):
+            groups.append(read.inside)
+            stacks.append([])
+
+    def end_group() -> None:
+        groups.pop()
+        stacks.pop()
+
+    def add_layer(words: str) -> None:
+        layer, *channels = map(str, tcl.splitlist(words))
+        script.layers[layer] = tuple(channels)
+
+    tcl.createcommand("unknown", node)
+    tcl.createcommand("push", lambda name: stacks[-1].insert(0, name))
+    tcl.createcommand("stack", lambda depth: stacks[-1][int(depth)])
+    tcl.createcommand("end_group", end_group)
+    tcl.createcommand("add_layer", add_layer)
+    tcl.createcommand("version", lambda *words: setattr(script, "version", " ".join(words)))
+    tcl.eval(text)
+    assert len(groups) == 1, "a group is not ended"
+    return script
+
+
+def value_at(knob: str, frame: int) -> list[float]:
+    """A knob's numbers at a frame: plain ones, and curves with a key there or held from the one before."""
+    return [_channel(word, frame) for word in tcl_list(knob)]
+
+
+def _channel(word: str, frame: int) -> float:
+    if not word.startswith("curve"):
+        return float(word)
+    keys: dict[int, float] = {}
+    at = 1
+    for token in word.split()[1:]:
+        if re.fullmatch(r"x-?\d+", token):
+            at = int(token[1:])
+        elif token != "K":
+            keys[at] = float(token)
+            at += 1
+    return keys[frame] if frame in keys else keys[max(key for key in keys if key < frame)]
+
+
+def roto_points(curves: str, frame: int) -> list[tuple[float, float]]:
+    """The places of a Roto's first shape at a frame with keys, in Nuke's coordinates."""
+    entries = _find(_tree(curves), "p")[1:]
+    return [(_moving(x, frame), _moving(y, frame)) for x, y in entries[1::3]]  # handle, place, handle
+
+
+def _tree(text: str) -> list:
+    """Nested braces as nested lists."""
+    stack: list[list] = [[]]
+    for token in re.findall(r"[{}]|[^{}\s]+", text):
+        if token == "{":
+            stack.append([])
+        elif token == "}":
+            closed = stack.pop()
+            stack[-1].append(closed)
+        else:
+            stack[-1].append(token)
+    assert len(stack) == 1
+    return stack[0]
+
+
+def _find(tree: list, name: str) -> list:
+    """The first list that starts with `name`, depth first."""
+    if tree and tree[0] == name:
+        return tree
+    for item in tree:
+        if isinstance(item, list) and (found := _find(item, name)):
+            return found
+    return []
+
+
+def _moving(keys: list, frame: int) -> float:
+    return {_bits(time): _bits(value) for time, value in keys}[frame]
+
+
+def _bits(text: str) -> float:
+    """A number as Nuke saves it in curves."""
+    return float(struct.unpack(">f", bytes.fromhex(text[1:]))[0]) if text.startswith("x") else float(text)

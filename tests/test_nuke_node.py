@@ -1,0 +1,380 @@
+"""The node's whole life in a Nuke that refuses what Nuke refuses, with the real engine on frames of the demo shot."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bodydouble.demo import BUNDLED
+from bodydouble.images import read_plate
+from bodydouble.lookfile import read_look
+from fakenuke import FakeNuke, Node
+
+ROOT = Path(__file__).parent.parent
+PLUGIN = ROOT / "nuke_plugin"
+FIRST, LAST = 1015, 1017
+SLOW_S = 0.05
+"""No call may hold the main thread longer."""
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BODYDOUBLE_ENGINE", f"{sys.executable} -m bodydouble_cli")
+    monkeypatch.setenv("BODYDOUBLE_PYTHONPATH", os.pathsep.join([str(ROOT / "engine"), str(ROOT / "cli")]))
+    # Nuke's own Python leaks into what it starts; the engine must not see it.
+    monkeypatch.setenv("PYTHONHOME", "/nowhere/nuke/python")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., FakeNuke]]:
+    started: list[FakeNuke] = []
+
+    def make(gui: bool = True) -> FakeNuke:
+        nuke = FakeNuke(gui, PLUGIN)
+        started.append(nuke)
+        return nuke
+
+    yield make
+    for nuke in started:
+        if sys.modules.get("nuke") is nuke:
+            nuke.end()
+
+
+@pytest.fixture
+def nuke(start: Callable[..., FakeNuke]) -> FakeNuke:
+    return start()
+
+
+def plate_read(nuke: FakeNuke, folder: Path, colorspace: str = "default") -> Node:
+    """Four frames of the demo shot: the whole of it would only take longer to align."""
+    plate = folder / "plate"
+    plate.mkdir(exist_ok=True)
+    for frame in range(FIRST, LAST + 2):
+        shutil.copy(BUNDLED / "sh010" / f"sh010_B.{frame}.exr", plate)
+    read = nuke.createNode("Read")
+    read["file"].setValue((plate / "sh010_B.####.exr").as_posix())
+    read["colorspace"].setValue(colorspace)
+    return read
+
+
+def body_double(nuke: FakeNuke, script: Path, colorspace: str = "default") -> Node:
+    """A saved script with a plate and a node that is set up."""
+    nuke.scriptSaveAs(str(script))
+    nuke._root.own["first_frame"].raw, nuke._root.own["last_frame"].raw = str(FIRST), str(LAST)
+    nuke.frame(FIRST)
+    node = nuke.createNode("BodyDouble")
+    node.setInput(0, plate_read(nuke, script.parent, colorspace))
+    node["model"].setValue((BUNDLED / "rendered.comb").as_posix())
+    # The menu is filled for the panel; without one the name is what counts.
+    node["persona" if nuke.GUI else "persona_name"].setValue("A")
+    return node
+
+
+def session() -> Any:
+    return sys.modules["bodydouble_nuke.session"]
+
+
+def run_of(node: Node) -> Any:
+    return session().SESSION.runs[node["uid"].value()]
+
+
+def finished(nuke: FakeNuke, node: Node) -> None:
+    """Nuke draws and answers until the node's run is over and shown."""
+    run = run_of(node)
+    nuke.pump(lambda: not run.is_running and nuke._calls.empty())
+
+
+def folder(script: Path, node: Node) -> Path:
+    return script.parent / "bodydouble" / node["uid"].value()
+
+
+def assert_never_frozen(nuke: FakeNuke) -> None:
+    """On a loaded machine a call may wait for a core; what it does itself may not be long."""
+    busy = max(nuke.times, key=lambda item: item[1])
+    assert busy[1] < SLOW_S, f"{busy[2]} kept the main thread busy for {busy[1] * 1000:.0f} ms"
+    held = sorted(item[0] for item in nuke.times)
+    assert held[len(held) // 2] < SLOW_S
+    print(f"main thread: {len(held)} calls, longest {held[-1] * 1000:.1f} ms, busiest {busy[1] * 1000:.1f} ms")
+
+
+def test_a_node_lives(nuke: FakeNuke, engine: None, tmp_path: Path):
+    """Create, align, swap, change the look, lose the worker, cancel, save, reopen."""
+    script = tmp_path / "comp.nk"
+    node = body_double(nuke, script)
+    assert node["persona"].values() == ["A", "B", "C"]
+    assert "rendered" in node["card"].value()
+    assert nuke.shown(node, FIRST) == nuke.shown(node.input(0), FIRST), "the plate passes while there is no result"
+
+    nuke.press(node, "swap_range")
+    nuke.press(node, "swap_range")
+    assert "cancel it first" in nuke.messages.pop()
+    finished(nuke, node)
+    assert nuke.messages == []
+    files = sorted(path.name for path in (folder(script, node) / "swap").iterdir())
+    assert files == [f"swap.{frame}.exr" for frame in range(FIRST, LAST + 1)]
+    assert "swapped 1015-1017" in node["status"].value()
+    assert "confidence" in node["status"].value()
+    assert nuke.shown(node, FIRST + 1) == str(folder(script, node) / "swap" / "swap.1016.exr")
+    assert nuke.shown(node, LAST + 1) == nuke.shown(node.input(0), LAST + 1), "no result, so the plate"
+    assert nuke.rendered == [], "the plate was a file already"
+    (task,) = nuke.tasks
+    assert task.values[-1] == 100
+    assert any("align" in text for text in task.messages)
+    layers = read_plate(folder(script, node) / "swap" / "swap.1016.exr").main.channels
+    assert {"bodydouble.matte", "bodydouble.face.R", "bodydouble.st.u"} <= set(layers)
+
+    # A knob of the look blends the current frame again; the engine stays warm, keys travel.
+    nuke.frame(FIRST + 1)
+    before = (folder(script, node) / "swap" / "swap.1016.exr").read_bytes()
+    untouched = (folder(script, node) / "swap" / "swap.1015.exr").stat().st_mtime_ns
+    node["edge"].setValueAt(3.0, FIRST)
+    finished(nuke, node)
+    node["edge"].setValueAt(9.0, LAST)
+    node["edge"].setValueAt(12.0, LAST)
+    finished(nuke, node)
+    nuke.pump(lambda: not session().SESSION.is_busy(node))
+    look = read_look(folder(script, node) / "look.settings.json")
+    assert (look.at(FIRST).edge, look.at(FIRST + 1).edge, look.at(LAST).edge) == (3.0, 7.5, 12.0)
+    assert (folder(script, node) / "swap" / "swap.1016.exr").read_bytes() != before
+    assert (folder(script, node) / "swap" / "swap.1015.exr").stat().st_mtime_ns == untouched
+    assert session().SESSION.worker.starts == 1
+
+    # The worker dies in the middle of its work: it is told, and the next press starts another.
+    nuke.press(node, "swap_range")
+    nuke.pump(lambda: session().SESSION.worker.pid is not None)
+    os.kill(session().SESSION.worker.pid, signal.SIGKILL)
+    finished(nuke, node)
+    assert "ended unexpectedly" in node["status"].value()
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert node["status"].value().startswith("swapped 1016")
+    assert session().SESSION.worker.starts == 2
+
+    # Cancel: what is finished stays.
+    nuke.press(node, "swap_range")
+    run = run_of(node)
+    nuke.press(node, "cancel")
+    finished(nuke, node)
+    assert "cancelled" in node["status"].value()
+    assert len(run.landed) < 3
+    assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
+    nuke.press(node, "swap_range")
+    nuke.tasks[-1].cancelled = True
+    finished(nuke, node)
+    assert "cancelled" in node["status"].value()
+
+    # Save and reopen: the node shows its frames again, with its persona and its keys.
+    uid = node["uid"].value()
+    nuke.scriptSaveAs(str(script))
+    nuke.scriptOpen(str(script))
+    (node,) = nuke.allNodes("BodyDouble")
+    assert node["uid"].value() == uid
+    assert node["persona"].value() == "A"
+    assert node["edge"].getValueAt(FIRST + 1) == 7.5
+    assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
+    assert session().SESSION.worker is None, "the worker ended with the script"
+    assert_never_frozen(nuke)
+
+
+def test_a_plate_that_is_no_file_is_rendered_by_the_hidden_write(nuke: FakeNuke, engine: None, tmp_path: Path):
+    script = tmp_path / "comp.nk"
+    node = body_double(nuke, script, colorspace="sRGB")
+    node["last"].setValue(FIRST)
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert nuke.rendered == [FIRST]
+    written = read_plate(folder(script, node) / "plate" / "plate.1015.exr").main
+    assert set(written.formats) == {"half"}
+    assert "swapped 1015" in node["status"].value()
+    # Nothing above changed: the plate is not rendered again; a change above renders it again.
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert nuke.rendered == [FIRST]
+    node.input(0)["colorspace"].setValue("AlexaV3LogC")
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert nuke.rendered == [FIRST, FIRST]
+    assert_never_frozen(nuke)
+
+
+def test_in_a_terminal_frames_are_swapped_in_process_order_without_a_gui(
+    start: Callable[..., FakeNuke], engine: None, tmp_path: Path
+):
+    nuke = start(gui=False)
+    script = tmp_path / "comp.nk"
+    node = body_double(nuke, script)
+    node["last"].setValue(FIRST)
+    session().before_render(node, [FIRST])
+    assert nuke.shown(node, FIRST) == nuke.shown(node.input(0), FIRST), "show what is there"
+    node["on_render"].setValue("swap what is missing")
+    session().before_render(node, [FIRST])
+    assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
+    assert nuke.messages == nuke.tasks == []
+
+
+def test_a_missing_engine_is_told_plainly(nuke: FakeNuke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.delenv("BODYDOUBLE_ENGINE", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    node = body_double(nuke, tmp_path / "comp.nk")
+    nuke.press(node, "swap_range")
+    (message,) = nuke.messages
+    assert "not found" in message
+    assert "BODYDOUBLE_ENGINE" in message
+    assert node["status"].value() in message
+    node["engine"].setValue("/nowhere/bodydouble")
+    nuke.press(node, "swap_range")
+    assert "/nowhere/bodydouble" in nuke.messages[-1]
+
+
+def test_an_engine_that_does_not_know_serve_is_told_plainly(nuke: FakeNuke, tmp_path: Path):
+    node = body_double(nuke, tmp_path / "comp.nk")
+    node["engine"].setValue(f"{sys.executable} -c 'import sys; sys.exit(\"this is no engine\")'")
+    nuke.press(node, "swap_range")
+    finished(nuke, node)
+    assert "ended unexpectedly" in node["status"].value()
+    nuke.press(node, "doctor")
+    nuke.pump(lambda: bool(nuke.messages))
+    assert "not well" in nuke.messages[-1]
+
+
+def test_what_is_not_set_up_is_asked_for(nuke: FakeNuke, engine: None, tmp_path: Path):
+    node = nuke.createNode("BodyDouble")
+    for sentence, then in (
+        ("Save the script", lambda: nuke.scriptSaveAs(str(tmp_path / "comp.nk"))),
+        ("Choose a model", lambda: node["model"].setValue(str(tmp_path))),
+        ("Choose a persona", lambda: node["model"].setValue((BUNDLED / "rendered.comb").as_posix())),
+        ("Connect the plate", lambda: node.setInput(0, plate_read(nuke, tmp_path))),
+    ):
+        nuke.press(node, "swap_frame")
+        assert sentence in nuke.messages[-1]
+        then()
+    node["last"].setValue(node["first"].value() - 1)
+    nuke.press(node, "swap_range")
+    assert "ends before it begins" in nuke.messages[-1]
+
+
+def test_a_model_that_is_none_is_told_on_the_card(nuke: FakeNuke, tmp_path: Path):
+    node = nuke.createNode("BodyDouble")
+    node["model"].setValue(str(tmp_path))
+    assert "comb.json" in node["card"].value()
+
+
+def test_two_nodes_and_a_pasted_one_keep_their_files_apart(nuke: FakeNuke, tmp_path: Path):
+    script = tmp_path / "comp.nk"
+    first = body_double(nuke, script)
+    second = nuke.createNode("BodyDouble")
+    swap = folder(script, first) / "swap"
+    swap.mkdir(parents=True)
+    (swap / "swap.1015.exr").touch()
+    nuke.press(first, "reload")
+    nuke.nodeCopy(str(tmp_path / "clip.nk"), [first])
+    (third,) = nuke.nodePaste(str(tmp_path / "clip.nk"))
+    assert len({node["uid"].value() for node in (first, second, third)}) == 3
+    assert third["persona_name"].value() == "A"
+    third.setInput(0, first.input(0))
+    assert nuke.shown(first, 1015).endswith("swap.1015.exr")
+    assert nuke.shown(third, 1015).endswith("sh010_B.1015.exr"), "a copy has no results of its own yet"
+
+
+def test_undo_brings_back_what_the_artist_did_and_nothing_else(nuke: FakeNuke, tmp_path: Path):
+    script = tmp_path / "comp.nk"
+    node = body_double(nuke, script)
+    swap = folder(script, node) / "swap"
+    swap.mkdir(parents=True)
+    (swap / "swap.1015.exr").touch()
+    node["edge"].setValue(7.0)
+    steps = len(nuke._undo)
+    nuke.press(node, "reload")
+    assert len(nuke._undo) == steps, "results are no work of the artist's"
+    nuke.undo()
+    assert node["edge"].value() == 3.0
+    assert nuke.shown(node, 1015).endswith("swap.1015.exr")
+    uid = node["uid"].value()
+    nuke.delete(node)
+    nuke.undo()
+    (node,) = nuke.allNodes("BodyDouble")
+    assert node["uid"].value() == uid
+    assert nuke.shown(node, 1015).endswith("swap.1015.exr")
+
+
+def test_a_node_that_is_deleted_while_it_works_ends_quietly(nuke: FakeNuke, tmp_path: Path):
+    node = body_double(nuke, tmp_path / "comp.nk")
+    slow = "import sys; sys.stdin.read()"
+    node["engine"].setValue(f'{sys.executable} -c "{slow}"')
+    nuke.press(node, "swap_range")
+    run = run_of(node)
+    nuke.pump(lambda: session().SESSION.worker.pid is not None)
+    nuke.delete(node)
+    os.kill(session().SESSION.worker.pid, signal.SIGKILL)
+    nuke.pump(lambda: not run.is_running and nuke._calls.empty())
+    assert nuke.messages == []
+
+
+def test_the_fake_refuses_what_nuke_refuses(nuke: FakeNuke, start: Callable[..., FakeNuke]):
+    import threading
+
+    node = nuke.createNode("BodyDouble")
+    with pytest.raises(NameError):
+        node["no_such_knob"]
+    with pytest.raises(TypeError):
+        node["person"].setValue("first")
+    with pytest.raises(TypeError):
+        node["compression"].setValue("jpeg")
+    with pytest.raises(RuntimeError, match="Unknown command"):
+        nuke.createNode("BodyTriple")
+    with pytest.raises(RuntimeError, match="main thread"):
+        nuke.executeInMainThreadWithResult(print)
+    refused: list[BaseException] = []
+
+    def elsewhere() -> None:
+        for action in (lambda: node["edge"].setValue(1.0), lambda: nuke.createNode("Blur"), node.name):
+            try:
+                action()
+            except RuntimeError as error:
+                refused.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert len(refused) == 3
+    nuke.delete(node)
+    with pytest.raises(ValueError, match="not attached"):
+        node.name()
+    terminal = start(gui=False)
+    for call in (lambda: terminal.message("?"), lambda: terminal.menu("Nodes"), lambda: terminal.ProgressTask("?")):
+        with pytest.raises(RuntimeError, match="GUI"):
+            call()
+
+
+def test_neither_start_file_can_stop_nuke(start: Callable[..., FakeNuke], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(FakeNuke, "pluginAddPath", lambda self, path: 1 / 0)
+    nuke = start()
+    assert any("ZeroDivisionError" in line for line in nuke.printed)
+    assert "BodyDouble" in nuke.menus["Nodes"].commands
+
+
+def test_the_job_documents_are_ones_the_engine_takes(nuke: FakeNuke, tmp_path: Path):
+    from bodydouble.jobs import job_from_line
+    from bodydouble_cli.main import cli
+    from bodydouble_cli.serve import command_line
+
+    node = body_double(nuke, tmp_path / "comp.nk")
+    node["fix"].setValue("/fixes/sh010.json")
+    node["production"].setValue("demo")
+    node["compression"].setValue("zips")
+    shot, _ = sys.modules["bodydouble_nuke.node"].read_shot(node)
+    jobs = sys.modules["bodydouble_nuke.shot"]
+    for document in (jobs.align_job(shot), jobs.swap_job(shot, [1015, 1016, 1020])):
+        job = job_from_line(json.dumps(document))
+        words = command_line(cli.commands[job.command], job.arguments)
+        context = cli.commands[job.command].make_context(job.command, list(words))
+        assert context.params["plate"] == shot.plate.pattern
+    assert jobs.frame_range([1015, 1016, 1020]) == "1015-1016,1020"
