@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from pathlib import Path
 
@@ -28,15 +29,15 @@ from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import ShotFaces, read_shot_faces
 
 FRAME = 1019
-COLOURS = {"Read": "#c8b26a", "Roto": "#5a8a5a", "Tracker4": "#5a8a5a", "CornerPin2D": "#8f6a9e", "Transform": "#8f6a9e"}
+COLOURS = {"Read": "#c8b26a", "Roto": "#5a8a5a", "CornerPin2D": "#8f6a9e", "Transform": "#8f6a9e"}
 
 
 def seen(path: Path) -> np.ndarray:
     """A frame as on a display, H×W×3 in 0..1."""
     plate = read_plate(path)
     colour = Colour(None)
-    shown = colour.converter(colour.space_of(plate.attributes, plate.path), "sRGB - Texture")(plate.rgb(plate.main.data_region))
-    return np.clip(shown, 0, 1)
+    to_display = colour.converter(colour.space_of(plate.attributes, plate.path), "sRGB - Texture")
+    return np.clip(to_display(plate.rgb(plate.main.data_region)), 0, 1)
 
 
 def shown(axes: plt.Axes, picture: np.ndarray, title: str, **options: object) -> None:
@@ -73,7 +74,9 @@ def hold_out(plate: Path, result: Path, out: Path) -> None:
     distance = np.hypot((x - centre_x) / (0.28 * (right - left)), (y - centre_y) / (0.32 * (bottom - top)))
     hand = np.clip((1.08 - distance) / 0.16, 0, 1)
     mixed = before + (after - before) * (1 - hand[..., None])
-    figure, axes = plt.subplots(1, 3, figsize=(10, 2.2), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(10, 2.6), layout="constrained")
+    margin = (slice(max(0, top - 60), bottom + 30), slice(max(0, left - 160), right + 160))
+    before, after, hand, mixed = (picture[margin] for picture in (before, after, hand, mixed))
     shown(axes[0], after, "without")
     shown(axes[1], hand, "holdout: where the plate must stay", cmap="gray", vmin=0, vmax=1)
     shown(axes[2], mixed, "with: plate below right, result elsewhere")
@@ -88,22 +91,25 @@ def wobble(shot: ShotFaces, plate: Path, out: Path) -> None:
     face = shot.frames[bad][0]
     fixes = out / "wobble.fix.json"
     points = {36: face.landmarks_px[36].round(1).tolist(), 45: face.landmarks_px[45].round(1).tolist()}
-    moved = face.landmarks_px + [9.0, -5.0]
+    moved = face.landmarks_px + np.array([9.0, -5.0])
     matrix = face.unit_from_plate @ np.array([[1, 0, -9.0], [0, 1, 5.0], [0, 0, 1]])
     shaken[bad] = (type(face)(face.box_px, moved, face.score, 0.3, face.person, False, matrix),)
     wrong = ShotFaces(shot.plate, shot.width, shot.height, shaken, shot.pixel_aspect, shot.settings, shot.tool)
-    document = {"schema": "bodydouble.corrections", "version": 1, "fade": 1, "frames": {}}
-    document["frames"] = {str(bad): [{"person": 0, "points_px": points}], str(bad - 1): [{"person": 0}], str(bad + 1): [{"person": 0}]}
-    fixes.write_text(__import__("json").dumps(document), encoding="utf-8")
+    entries = {bad - 1: {"person": 0}, bad: {"person": 0, "points_px": points}, bad + 1: {"person": 0}}
+    document = {"frames": {str(frame): [entry] for frame, entry in entries.items()}, "fade": 1, "version": 1}
+    fixes.write_text(json.dumps({"schema": "bodydouble.corrections", **document}), encoding="utf-8")
     mended = correct_shot(wrong, read_corrections(fixes))
     fixes.unlink()
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", width_ratios=(1, 1.3))
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained", width_ratios=(1, 1.6))
     shown(axes[0], seen(plate), f"frame {bad}: outline wrong (red), placed (green)")
     for faces, line in ((wrong, "#e04040"), (mended, "#40d060")):
         ring = outline_px(faces.frames[bad][0], 0.6)
         axes[0].plot(*np.vstack([ring, ring[:1]]).T, color=line, linewidth=1.2)
+    (left, top), (right, bottom) = face.landmarks_px.min(0) - 60, face.landmarks_px.max(0) + 20
+    axes[0].set(xlim=(left, right), ylim=(bottom, top))
     for faces, line, name in ((wrong, "#e04040", "before"), (mended, "#209040", "after")):
-        axes[1].plot(frames, [faces.frames[frame][0].landmarks_px[36, 0] for frame in frames], color=line, label=name, marker=".")
+        corner = [faces.frames[frame][0].landmarks_px[36, 0] for frame in frames]
+        axes[1].plot(frames, corner, color=line, label=name, marker=".")
     axes[1].set(xlabel="frame", ylabel="outer eye corner, x in pixels")
     axes[1].legend(frameon=False)
     save(figure, out / "wobble.png")
@@ -130,8 +136,9 @@ def graph(handover: Handover, out: Path) -> None:
             (_, x0, y0), (_, x1, y1) = nodes[source], nodes[target]
             axes.plot([x0, x1], [-y0, -y1], color="#888888", linewidth=0.9, zorder=1)
     for name, (kind, x, y) in nodes.items():
-        face = COLOURS.get(kind, "#a8a8a8")
-        axes.add_patch(FancyBboxPatch((x - 88, -y - 16), 176, 32, "round,pad=2,rounding_size=6", facecolor=face, zorder=2, linewidth=0.6))
+        box = FancyBboxPatch((x - 88, -y - 16), 176, 32, "round,pad=2,rounding_size=6")
+        box.set(facecolor=COLOURS.get(kind, "#a8a8a8"), zorder=2, linewidth=0.6)
+        axes.add_patch(box)
         axes.text(x, -y, f"{name}\n{kind}", ha="center", va="center", fontsize=6.5, zorder=3)
     axes.set_aspect("equal")
     axes.autoscale_view()
