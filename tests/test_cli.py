@@ -41,9 +41,13 @@ SURFACE = {
     "swap": {
         "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
         "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",
-        "--settings",
+        "--settings", "--grain", "--matte-in", "--matte-channel", "--holdout", "--holdout-channel", "--measures",
         "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report",
         "--frame-syntax", "--chunk", "--on-missing", "--on-error", "--threads", "--max-memory",
+    },
+    "measure": {
+        "--faces", "--out", "--person", "--model", "--part", "--view", "--ocio", "--colorspace", "--progress",
+        "--json", "--report",
     },
     "export": set(),
     "review": {

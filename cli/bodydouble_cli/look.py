@@ -66,6 +66,13 @@ _OPTIONS = (
         show_default=True,
         help="Of the network; bf16 is faster where the device has it.",
     ),
+    click.option(
+        "--grain",
+        type=float,
+        default=DEFAULT.grain,
+        show_default=True,
+        help="Strength of the plate's grain on the new face, with --measures; 0 for none.",
+    ),
 )
 
 

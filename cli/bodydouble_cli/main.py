@@ -16,6 +16,7 @@ from bodydouble_cli.exits import EXIT_CODES, exit_code_of, message_of
 from bodydouble_cli.export import export
 from bodydouble_cli.extract import extract
 from bodydouble_cli.info import info
+from bodydouble_cli.measure import measure
 from bodydouble_cli.persona import persona
 from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
@@ -61,7 +62,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, persona, swap, review, export, verify, sign, serve):
+for command in (demo, doctor, info, align, extract, train, persona, measure, swap, review, export, verify, sign, serve):
     cli.add_command(command)
 
 

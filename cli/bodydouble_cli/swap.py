@@ -13,6 +13,7 @@ from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
 from bodydouble.settings import RunSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.farming import FrameChoice, frame_options, run_options
+from bodydouble_cli.guides import chosen_guides, guide_options
 from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
     colorspace_option,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's]")
 @click.option("--patch", metavar="OUT", help="Also write the crop-space swap, with its matrix: a pattern or a folder.")
+@guide_options
 @look_options
 @click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
 @run_options
@@ -71,6 +73,11 @@ def swap(
     colorspace: str | None,
     run_settings: RunSettings,
     reporting: Reporting,
+    matte_in: str | None,
+    matte_channel: str | None,
+    holdout: str | None,
+    holdout_channel: str | None,
+    measures: Path | None,
     settings_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -98,6 +105,7 @@ def swap(
     if run_settings.max_memory is not None and worker is None:
         limit_memory(run_settings.max_memory)
     look = chosen_look(settings_file, flags)
+    guides = chosen_guides(matte_in, matte_channel, holdout, holdout_channel, measures)
     sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
@@ -131,6 +139,7 @@ def swap(
             patches=patches,
             run=run_settings,
             warm=worker.warm if worker else None,
+            guides=guides,
         ):
             run.emit(_event(result))
         run.output("frames", target.pattern)

@@ -17,6 +17,7 @@ import numpy as np
 
 from bodydouble import __version__
 from bodydouble.colour import Colour
+from bodydouble.guides import Guides
 from bodydouble.lookfile import ShotLook
 from bodydouble.plate import Plate
 from bodydouble.provenance import Origin
@@ -95,6 +96,7 @@ class FrameJob:
     Attributes:
         plate, out, patches: sequences to read, to write, and of the crop-space swaps (None: not written).
         model, shot, person, colour, colorspace, look, compression, overwrite, on_missing: see `swap_sequence`.
+        guides: mattes and grain of the shot; None without any.
         warm: what a worker kept of runs before; None where nothing is kept.
     """
 
@@ -111,6 +113,7 @@ class FrameJob:
     patches: PlateSequence | None
     on_missing: Literal["fail", "skip", "black"] = "fail"
     warm: Warm | None = None
+    guides: Guides | None = None
 
     def accepted(self, frame: int) -> tuple[Shows, ...]:
         """What a finished frame may show. The rule is in no hash: changing it must not make swaps worthless."""
@@ -169,6 +172,7 @@ class FrameJob:
                 **self._swap_parts(frame, content, face),
                 "landmarks": None if face is None else face.landmarks_px.tolist(),
                 "settings": look,
+                "guides": {} if self.guides is None or face is None else self.guides.content(frame),
                 "compression": self.compression,
             }
         )

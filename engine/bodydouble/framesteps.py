@@ -20,7 +20,7 @@ from bodydouble.images import lossy_compression, output_compression, write_plate
 from bodydouble.provenance import PREFIX, Value, stamp_of, stamped
 from bodydouble.reading import read_frame
 from bodydouble.resuming import Shows, standing
-from bodydouble.swapframe import PreparedFrame, SwappedFrame, finish_frame, prepare_frame, swap_faces
+from bodydouble.swapframe import PreparedFrame, SwappedFrame, finish_frame, prepare_frame, read_guides, swap_faces
 from bodydouble.swaplayers import black_crop, with_layers, write_patch
 from bodydouble.swapstages import face_matte
 
@@ -138,7 +138,8 @@ def _finish(
 ) -> Computed | FrameResult:
     try:
         look = job.look.at(arrived.frame)
-        return Computed(arrived, finish_frame(ready, swap, seconds, job.model, job.colour, look))
+        guides = None if job.guides is None else read_guides(job.guides, arrived.frame, ready)
+        return Computed(arrived, finish_frame(ready, swap, seconds, job.model, job.colour, look, guides))
     except BodydoubleError as error:
         return _without_result(arrived.frame, "failed", str(error))
 

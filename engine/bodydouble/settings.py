@@ -202,6 +202,7 @@ class SwapSettings:
             which is reported.
         layers: add what comp asks for to every frame as channels, see `bodydouble.swaplayers`.
         precision: of the network, "fp32" or "bf16" autocast.
+        grain: strength of the plate's grain on the new face, as far as the shot's measures know it; 0 for none.
     """
 
     forehead: float = 0.6
@@ -213,6 +214,7 @@ class SwapSettings:
     on_no_face: Literal["fail", "plate", "black"] = "fail"
     layers: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
+    grain: float = 1.0
 
     def __post_init__(self) -> None:
         _require(0 <= self.forehead <= 1.5, f"forehead is 0..1.5, not {self.forehead}")
@@ -226,6 +228,7 @@ class SwapSettings:
             self.on_no_face in ("fail", "plate", "black"), f"on_no_face is fail, plate or black, not {self.on_no_face}"
         )
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
+        _require(0 <= self.grain <= 4, f"grain is 0..4 times the plate's, not {self.grain}")
 
 
 @dataclass(frozen=True)

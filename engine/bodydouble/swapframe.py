@@ -18,6 +18,7 @@ from bodydouble.colour import Colour
 from bodydouble.comb import Comb
 from bodydouble.devices import pick_device
 from bodydouble.geometry import similarity_scale
+from bodydouble.guides import FrameGuides, Guides
 from bodydouble.plate import Plate
 from bodydouble.rights import check_rights, check_seal, rights_from_document
 from bodydouble.settings import SwapSettings
@@ -27,6 +28,7 @@ from bodydouble.swapstages import (
     PlateRegion,
     blend_crop,
     blend_size,
+    clear_crop,
     composite,
     decode,
     encode,
@@ -116,7 +118,14 @@ def rights_notice(
 
 
 def swap_frame(
-    plate: Plate, face: Face, model: SwapModel, colour: Colour, colorspace: str | None, settings: SwapSettings
+    plate: Plate,
+    face: Face,
+    model: SwapModel,
+    colour: Colour,
+    colorspace: str | None,
+    settings: SwapSettings,
+    guides: Guides | None = None,
+    frame: int = 0,
 ) -> SwappedFrame:
     """Replace one face in one plate.
 
@@ -127,14 +136,23 @@ def swap_frame(
         colour: OpenColorIO config.
         colorspace: of the plate; None to take it from the file.
         settings: matte and blend. Without ``blend_size`` it is chosen from this face alone.
+        guides, frame: mattes and grain of the shot, and which frame of it this is.
 
     Raises:
         NoFaceError: the face lies outside the picture.
+        InputError: a matte of the guides is missing.
         UnknownColourSpaceError: see `Colour`.
     """
     prepared = prepare_frame(plate, face, model, colour, colorspace)
     (swap,), seconds = swap_faces([prepared], model, settings.precision)
-    return finish_frame(prepared, swap, seconds, model, colour, settings)
+    given = None if guides is None else read_guides(guides, frame, prepared)
+    return finish_frame(prepared, swap, seconds, model, colour, settings, given)
+
+
+def read_guides(guides: Guides, frame: int, prepared: PreparedFrame) -> FrameGuides:
+    """The guides of a frame where its piece is. Errors: see `MatteFiles.read`."""
+    piece, plate = prepared.piece, prepared.plate
+    return guides.read(frame, piece.region, (plate.width, plate.height), piece.picture.device)
 
 
 def prepare_frame(
@@ -185,6 +203,7 @@ def finish_frame(
     model: SwapModel,
     colour: Colour,
     settings: SwapSettings,
+    guides: FrameGuides | None = None,
 ) -> SwappedFrame:
     """The last part: the swap blended into the plate. spent: seconds by stage that came on top of the frame's own."""
     plate, face, piece = frame.plate, frame.face, frame.piece
@@ -195,8 +214,9 @@ def finish_frame(
         size = settings.blend_size or blend_size(1 / similarity_scale(face.unit_from_plate), network_size)
         crop = frame.crop if size == network_size else warp_to_crop(piece, face, size)
         matte = face_matte(face, size, settings.forehead, piece.picture.device)
-        blended = blend_crop(swap, crop, matte, settings)
-        picture, region_matte = composite(blended, piece, face, settings)
+        clear = None if guides is None or guides.clear is None else clear_crop(piece, face, size, guides.clear)
+        blended = blend_crop(swap, crop, matte, settings, clear)
+        picture, region_matte = composite(blended, piece, face, settings, guides)
         from_working = colour.converter(space.primaries, frame.source)
         result = model_space_to_plate(plate, picture, region_matte, region, from_working, space)
         if settings.layers:

@@ -14,6 +14,7 @@ from bodydouble.errors import UsageError
 from bodydouble.framejob import FrameJob, FrameResult
 from bodydouble.frameloop import Plan, run_frames
 from bodydouble.geometry import similarity_scale
+from bodydouble.guides import Guides
 from bodydouble.images import check_compression, use_threads
 from bodydouble.lookfile import ShotLook, shot_look
 from bodydouble.sequences import PlateSequence
@@ -48,6 +49,7 @@ def swap_sequence(
     patches: PlateSequence | None = None,
     run: RunSettings | None = None,
     warm: Warm | None = None,
+    guides: Guides | None = None,
 ) -> Iterator[FrameResult]:
     """Swap frames of a plate; yields each frame's result in order as it is finished.
 
@@ -69,6 +71,7 @@ def swap_sequence(
         patches: where to write the crop-space swap of each frame too, see `write_patch`.
         run: what happens where something is missing or fails, and what may be used of the machine.
         warm: what a worker keeps between runs; None to keep nothing.
+        guides: an artist's mattes and the shot's grain; None without any.
 
     Raises:
         UsageError, InputError, RightsError: before the first frame, when nothing could be done for any of them.
@@ -90,7 +93,20 @@ def swap_sequence(
     size = look.settings.blend_size or _shot_blend_size(shot, person, model.comb.dims.size)
     look = look.with_settings(blend_size=size)
     job = FrameJob(
-        plate, out, model, shot, person, colour, colorspace, look, compression, overwrite, patches, run.on_missing, warm
+        plate,
+        out,
+        model,
+        shot,
+        person,
+        colour,
+        colorspace,
+        look,
+        compression,
+        overwrite,
+        patches,
+        run.on_missing,
+        warm,
+        guides,
     )
     for sequence in (out, *([] if patches is None else [patches])):
         remove_stale(sequence.path(frame) for frame in frames)

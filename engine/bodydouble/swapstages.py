@@ -25,6 +25,8 @@ from bodydouble.comb import Comb
 from bodydouble.devices import run_on
 from bodydouble.errors import NoFaceError
 from bodydouble.geometry import apply, crop_from_unit, similarity_scale
+from bodydouble.grain import add_grain
+from bodydouble.guides import FrameGuides
 from bodydouble.matte import inward_feather, polygon_matte
 from bodydouble.modelspace import ModelSpace, from_model, to_model
 from bodydouble.outline import face_outline
@@ -37,6 +39,7 @@ SMALLEST_HALF = 2.0**-14
 _MARGIN_PX = 8
 """Plate pixels read around the crop: what the resampling filters see beyond its edge."""
 
+_CLEAR = 0.9
 RIM = 0.03
 """Share of the crop's side, along its edge, that never shows: the network pads its pictures there."""
 
@@ -147,7 +150,9 @@ def unit_outline(face: Face, forehead: float) -> NDArray[np.float64]:
     return face_outline(apply(face.unit_from_plate, face.landmarks_px), forehead)
 
 
-def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings) -> Tensor:
+def blend_crop(
+    swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings, clear: Tensor | None = None
+) -> Tensor:
     """The swap with the plate's light, in the crop's size.
 
     Args:
@@ -155,22 +160,26 @@ def blend_crop(swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings
         crop: 1×3×r×r, the plate's crop.
         matte: 1×1×r×r.
         settings: bands and smoothing.
+        clear: 1×1×r×r, 0 where something lies in front of the face: its light is not taken for the face's.
     """
+    # A pixel that is a little of both says nothing of the face.
+    known = matte if clear is None else matte * ((clear - _CLEAR) / (1 - _CLEAR)).clamp(0, 1)
     swap = resize(swap, (crop.shape[-2], crop.shape[-1]))
-    blended = blend(swap, crop, matte, settings.sigma, settings.plate_levels, known=matte)
+    blended = blend(swap, crop, matte, settings.sigma, settings.plate_levels, known=known)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
     return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
 
 
 def composite(
-    blended: Tensor, plate: PlateRegion, face: Face, settings: SwapSettings
+    blended: Tensor, plate: PlateRegion, face: Face, settings: SwapSettings, guides: FrameGuides | None = None
 ) -> tuple[Tensor, NDArray[np.float32]]:
-    """Bring the blended crop back to the plate's pixels.
+    """Bring the blended crop back to the plate's pixels, under the mattes and with the grain of the guides.
 
     Returns:
         The region's picture in model space, and the matte H×W in [0, 1]: exactly 0 where the plate must stay.
     """
-    matte = plate_matte(plate, face, settings)
+    guides = guides or FrameGuides()
+    matte = plate_matte(plate, face, settings, guides.shown)
     window = _window(matte)
     shown = matte[window]
     corner = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1.0]])
@@ -179,18 +188,26 @@ def composite(
     back = warp(blended, corner @ np.linalg.inv(crop_from_region), (shown.shape[0], shown.shape[1]))
     back = back.clamp(float(blended.min()), float(blended.max()))
     picture = plate.picture.clone()
-    picture[..., window[0], window[1]] = torch.lerp(plate.picture[..., window[0], window[1]], back, shown)
+    finished = torch.lerp(plate.picture[..., window[0], window[1]], back, shown)
+    if guides.grain is not None and settings.grain > 0:
+        finished = add_grain(finished, shown[None, None], guides.grain, settings.grain, guides.frame)
+    picture[..., window[0], window[1]] = finished
     return picture, matte.cpu().numpy()
 
 
-def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings) -> Tensor:
-    """Where the plate is replaced, and how much: H×W in [0, 1] over the region, on its device."""
+def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: Tensor | None = None) -> Tensor:
+    """Where the plate is replaced, and how much: H×W in [0, 1] over the region, on its device.
+
+    `shown`: 1×1×H×W that it is multiplied with; None for 1 everywhere.
+    """
     unit_from_region = plate.unit_from_region(face)
     polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead))
     coverage = polygon_matte(polygon, plate.size, plate.picture.device)
     inside = inside_crop(unit_from_region, plate.size, plate.picture.device, RIM)
     side_px = 1 / similarity_scale(unit_from_region)
     matte = inward_feather(coverage * inside, settings.edge / 100 * side_px)
+    if shown is not None:
+        matte = matte * shown[0, 0]
     # A matte written in half must say of every changed pixel that it changed.
     return matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
 
@@ -216,6 +233,11 @@ def model_space_to_plate(
     rgb = from_working(np.ascontiguousarray(linear))
     # Some log encodings have no number for light below black.
     return plate.with_rgb(region, rgb, (matte > 0) & np.isfinite(rgb).all(axis=2))
+
+
+def clear_crop(plate: PlateRegion, face: Face, size: int, clear: Tensor) -> Tensor:
+    """What is in front of the face, 1×1×H×W over the region, in the crop: 1×1×size×size in [0, 1]."""
+    return warp(clear, crop_from_unit(size) @ plate.unit_from_region(face), (size, size)).clamp(0, 1)
 
 
 def blend_size(pixels_per_crop: float, network_size: int) -> int:
