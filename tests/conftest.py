@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -54,3 +56,25 @@ def demo_out(python: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = python("-m", "bodydouble_cli", "demo", "-o", out, timeout=600)
     assert done.returncode == 0, done.stderr
     return out
+
+
+def _faces(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    from bodydouble.images import read_image
+
+    # The truth counts from the corner of the first pixel.
+    return {
+        Path(name).stem: (np.rint(read_image(folder / name)[..., :3] * 255).astype(np.uint8), np.array(points) - 0.5)
+        for name, points in json.loads((folder / "landmarks.json").read_text()).items()
+    }
+
+
+@pytest.fixture(scope="session")
+def portraits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Per name: a rendered 320² picture, and its true (68, 2) landmarks counted from pixel centres."""
+    return _faces(Path(__file__).parent / "data" / "portraits")
+
+
+@pytest.fixture(scope="session")
+def hard() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The same, of faces that the frontal detector misses."""
+    return _faces(Path(__file__).parent / "data" / "hard")

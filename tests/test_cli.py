@@ -24,6 +24,7 @@ SURFACE = {
     "info": {"--part", "--view", "--ocio", "--json"},
     "align": {
         "--out", "--frames", "--part", "--view", "--ocio", "--colorspace", "--stills", "--beta", "--smoothing",
+        "--landmarker", "--mesh-model",
         "--handles", "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--progress", "--json", "--report",
     },
     "extract": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +9,21 @@ import pytest
 
 from bodydouble.chips import resample
 from bodydouble.errors import InputError
-from bodydouble.faces import EMBEDDING_MODEL, LANDMARK_MODEL, MODELS_VARIABLE, DlibLandmarker, FaceFinder, find_model
+from bodydouble.faces import (
+    EMBEDDING_MODEL,
+    LANDMARK_MODEL,
+    MODELS_VARIABLE,
+    Detection,
+    DlibLandmarker,
+    FaceFinder,
+    find_model,
+)
 from bodydouble.geometry import apply, similarity_matrix, unit_from_landmarks
-from bodydouble.images import read_image
 
 
 @pytest.fixture(scope="module")
 def finder() -> FaceFinder:
     return FaceFinder()
-
-
-@pytest.fixture(scope="module")
-def portraits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per name: a rendered 320² picture, and its true (68, 2) landmarks counted from pixel centres."""
-    folder = Path(__file__).parent / "data" / "portraits"
-    # The truth counts from the corner of the first pixel.
-    return {
-        Path(name).stem: (np.rint(read_image(folder / name)[..., :3] * 255).astype(np.uint8), np.array(points) - 0.5)
-        for name, points in json.loads((folder / "landmarks.json").read_text()).items()
-    }
 
 
 def test_a_portrait_is_one_face_around_its_landmarks(finder: FaceFinder, portraits: dict) -> None:
@@ -61,7 +56,7 @@ def test_a_turned_or_scaled_picture_has_turned_or_scaled_landmarks(
     there = finder.refined_landmarks(other, start @ np.linalg.inv(other_from_image)).points_px
     difference = apply(np.linalg.inv(other_from_image), there) - here
     # A wrong half pixel anywhere would be a common shift of 0.25 px and more.
-    assert np.abs(difference.mean(axis=0)).max() < 0.12
+    assert np.abs(difference.mean(axis=0)).max() < 0.2
     assert np.abs(difference).mean() < 0.6
 
 
@@ -101,6 +96,47 @@ def test_the_score_says_whether_a_face_is_where_it_is_expected(finder: FaceFinde
     assert (finder.score_at(image, unit_from_plate) or -1) > 1
     beside = unit_from_plate @ np.array([[1, 0, 150], [0, 1, 150], [0, 0, 1.0]])
     assert finder.score_at(image, beside) is None
+
+
+@pytest.mark.parametrize("name", ["B_0087", "C_0144"])
+def test_the_search_finds_faces_that_the_detector_misses(finder: FaceFinder, hard: dict, name: str) -> None:
+    image, truth = hard[name]
+    assert finder.detect(image, threshold=-0.4) == []
+    assert finder.search(image, threshold=-0.4, network=False) == []
+    (found,) = finder.search(image, threshold=-0.4)
+    assert found.score > 0.4
+    unit = unit_from_landmarks(truth)
+    marks = finder.landmarks(image, found.box_px)
+    assert np.linalg.norm(apply(unit, marks) - apply(unit, truth), axis=1)[17:].mean() < 0.06  # the far side is a guess
+
+
+def test_the_network_finds_the_face_where_the_detector_does(finder: FaceFinder, portraits: dict) -> None:
+    image, _ = portraits["A_0000"]
+    (one,), (other,) = finder.detect(image), finder.detect_by_network(image, 160)
+    assert np.abs(one.box_px - other.box_px).max() < 0.2 * (one.box_px[2] - one.box_px[0])
+
+
+def test_a_sure_face_costs_no_network_and_an_unsure_one_is_vouched_for(
+    finder: FaceFinder, portraits: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(FaceFinder, "detect_by_network", lambda self, image, size=None: asked.append(image.shape) or [])
+    image, _ = portraits["A_0000"]
+    assert len(finder.search(image, threshold=-0.4)) == 1
+    assert asked == []
+    unsure = Detection(np.array([40.0, 40.0, 140.0, 140.0]), -0.2)
+    monkeypatch.setattr(FaceFinder, "detect", lambda *arguments: [unsure])
+    assert finder.search(image, threshold=-0.4, network=False) == [unsure]
+    assert finder.search(image, threshold=-0.4) == []  # nobody vouches for it, on a chip or in the picture
+    assert [shape[0] < 200 for shape in asked] == [True, False]
+
+
+def test_the_network_is_asked_where_the_detector_hardly_believes_in_a_face(finder: FaceFinder, hard: dict) -> None:
+    image, truth = hard["B_0087"]
+    unit_from_plate = unit_from_landmarks(truth)
+    assert (finder.score_at(image, unit_from_plate) or -1) > 0.4
+    beside = unit_from_plate @ np.array([[1, 0, 120], [0, 1, 120], [0, 0, 1.0]])
+    assert (finder.score_at(image, beside) or -1) < -0.7
 
 
 def test_the_embedding_tells_people_apart(finder: FaceFinder, portraits: dict) -> None:

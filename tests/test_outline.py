@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
+from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
 from bodydouble.outline import face_outline
 
 
@@ -58,6 +58,45 @@ def test_the_outline_moves_with_the_landmarks() -> None:
     np.testing.assert_allclose(face_outline(apply(plate_from_unit, CANONICAL_LANDMARKS), 0.8), expected)
 
 
+@pytest.mark.parametrize("forehead", [0.6, 1.5])
+def test_brows_and_mouth_do_not_move_the_forehead(forehead: float) -> None:
+    talking = CANONICAL_LANDMARKS.copy()
+    talking[17:27, 1] -= 0.03  # raised brows
+    talking[48:68, 1] += 0.04  # an open mouth
+    rest, moved = face_outline(CANONICAL_LANDMARKS, forehead), face_outline(talking, forehead)
+    # Raised brows enlarge the aligned crop a little, so the same skull is a little narrower in it.
+    away = apply(unit_from_landmarks(talking), moved) - apply(unit_from_landmarks(CANONICAL_LANDMARKS), rest)
+    top = slice(8, -20)
+    assert np.abs(away[top, 1]).max() < 0.002
+    assert np.abs(away[top, 0]).max() < 0.015
+
+
+def test_brows_raised_over_a_low_line_stay_inside() -> None:
+    raised = CANONICAL_LANDMARKS.copy()
+    raised[17:27, 1] -= 0.08
+    outline = face_outline(raised, 0.2)
+    assert all(contains(outline, brow + [0, 0.012]) for brow in raised[18:26])
+
+
+def test_the_forehead_turns_with_the_brows() -> None:
+    turned = CANONICAL_LANDMARKS.copy()
+    turned[17:27, 0] = 0.55 + 0.8 * (turned[17:27, 0] - 0.5)
+    top = apply(unit_from_landmarks(turned), face_outline(turned, 1.0))[16:25]  # the middle third of the arc
+    assert 0.52 < top[:, 0].mean() < 0.6
+
+
+@pytest.mark.parametrize("grow", [-0.05, -0.01, 0.02, 0.05])
+def test_growing_moves_the_whole_line_by_that_much(grow: float) -> None:
+    place = similarity_matrix(0.004, 0.4, (300.0, 200.0))
+    landmarks = apply(np.linalg.inv(place), CANONICAL_LANDMARKS)
+    line, moved = (apply(place, face_outline(landmarks, 0.6, g)) for g in (0.0, grow))
+    np.testing.assert_allclose(np.linalg.norm(moved - line, axis=1), abs(grow))
+    assert (area(moved) > area(line)) == (grow > 0)
+    # Near enough a parallel line: the area changes by its length times the distance.
+    length = np.linalg.norm(line - np.roll(line, 1, axis=0), axis=1).sum()
+    assert area(moved) - area(line) == pytest.approx(grow * length, rel=0.25)
+
+
 def test_no_line_crosses_itself_when_the_far_brow_reaches_past_the_jaw() -> None:
     turned = CANONICAL_LANDMARKS.copy()
     turned[0:4, 0] += 0.08  # the far side of a turned head
@@ -73,3 +112,5 @@ def test_landmarks_or_foreheads_that_make_no_sense_are_refused() -> None:
         face_outline(CANONICAL_LANDMARKS, 1.6)
     with pytest.raises(ValueError, match="forehead"):
         face_outline(CANONICAL_LANDMARKS, -0.1)
+    with pytest.raises(ValueError, match="grow"):
+        face_outline(CANONICAL_LANDMARKS, 0.5, 0.2)

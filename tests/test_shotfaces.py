@@ -89,6 +89,23 @@ def test_a_file_that_is_no_sidecar_is_named(tmp_path: Path, text: str) -> None:
         read_shot_faces(path)
 
 
+def test_irises_and_oval_come_back_as_they_were_written_and_move_with_the_crop(tmp_path: Path) -> None:
+    irises, oval = np.array([[0.36, 0.35], [0.64, 0.35]]), np.linspace(0, 1, 72).reshape(36, 2)
+    written = ShotFaces("p.####.exr", 64, 64, {1: (face(irises_unit=irises, oval_unit=oval),)})
+    write_shot_faces(tmp_path / "a.json", written)
+    (back,) = read_shot_faces(tmp_path / "a.json").frames[1]
+    np.testing.assert_allclose(back.irises_unit, irises, atol=5.1e-6)
+    np.testing.assert_allclose(back.oval_unit, oval, atol=5.1e-6)
+    with pytest.raises(ValueError, match="oval_unit"):
+        face(oval_unit=oval[:5])
+
+
+def test_a_sidecar_of_version_1_is_read(tmp_path: Path) -> None:
+    shot_1 = read_shot_faces(_edited(tmp_path, lambda data: data.update(version=1)))
+    assert shot_1.people == (0, 1)
+    assert shot_1.frames[1001][0].irises_unit is None
+
+
 def test_a_sidecar_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SidecarError, match="`version` is 99"):
         read_shot_faces(_edited(tmp_path, lambda data: data.update(version=99)))

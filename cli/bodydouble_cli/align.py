@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -60,6 +60,18 @@ DEFAULT = AlignSettings()
     help="Frames around --frames that are looked at, too: a part of a shot then gets what it has in the whole.",
 )
 @click.option(
+    "--landmarker",
+    type=click.Choice(["dlib", "mesh"]),
+    default=DEFAULT.landmarker,
+    show_default=True,
+    help="Who places the landmarks; mesh is MediaPipe's (extra `mesh`), with irises and forehead.",
+)
+@click.option(
+    "--mesh-model",
+    type=click.Path(path_type=Path),
+    help="MediaPipe's face_landmarker.task for the mesh.  [default: $BODYDOUBLE_MESH_MODEL]",
+)
+@click.option(
     "--faces",
     type=click.Path(path_type=Path),
     help="Start from these shot faces (*.faces.json), or landmarks (*.csv), instead of measuring the plate.",
@@ -89,6 +101,8 @@ def align(
     beta: float,
     smoothing: float,
     handles: int,
+    landmarker: Literal["dlib", "mesh"],
+    mesh_model: Path | None,
     faces: Path | None,
     fix: Path | None,
     csv_path: Path | None,
@@ -118,7 +132,7 @@ def align(
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
     corrections = None if fix is None else read_corrections(fix)
-    settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills, handles=handles)
+    settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills, handles=handles, landmarker=landmarker)
     sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
     empty: list[int] = []
@@ -135,7 +149,7 @@ def align(
                 empty.append(found.frame)
 
         if faces is None:
-            shot = align_shot(sequence, wanted, colour, colorspace, settings, on_frame=on_frame)
+            shot = align_shot(sequence, wanted, colour, colorspace, settings, on_frame=on_frame, mesh_model=mesh_model)
         else:
             shot = given_faces(faces, sequence, wanted)
             empty += [frame for frame in wanted if not shot.frames[frame]]

@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 import bodydouble
 from bodydouble.chips import box_from_unit, face_picture, unit_from_box
 from bodydouble.cuts import picture_change, shot_changes
-from bodydouble.faces import FaceFinder, Landmarks
+from bodydouble.faces import STILL_BOX_PX, DlibLandmarker, FaceFinder
 from bodydouble.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.landmarkcsv import read_landmarks_csv
+from bodydouble.landmarking import Landmarks
+from bodydouble.mesh import MeshLandmarker
 from bodydouble.people import FACE_SPREAD, MEMORY, FoundFace, crowded, link_people, same_place
 from bodydouble.reading import read_frame
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.tracks import solve_person, still_faces
-from bodydouble.views import PlateViews, View, Views
+from bodydouble.views import FACE_PX, PlateViews, View, Views
 
 if TYPE_CHECKING:
     from bodydouble.colour import Colour
@@ -46,6 +48,8 @@ ABRUPT = 0.15
 """1 - correlation of a frame with the one before above which the detector looks: a cut, or nearly one."""
 FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
 """A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""
+NETWORK_FRAMES = 2 * ANCHOR_FRAMES
+"""The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
 READ_AHEAD = 2
 """Frames that are read while one is measured."""
 FOLLOW_SCORE = -0.7
@@ -80,22 +84,24 @@ def align_shot(
     colorspace: str | None,
     settings: AlignSettings,
     on_frame: Callable[[FrameDetections], None] | None = None,
+    mesh_model: Path | None = None,
 ) -> ShotFaces:
     """The shot faces of some frames of a plate. `colorspace` None: taken from the files.
 
     The plate's frames up to `settings.handles` before and after are measured, too, so that these get the faces that
     they have in the whole shot. `on_frame` hears of each frame that was asked for when it is measured.
-    Raises PlateError for a frame that is missing or cannot be read.
+    `mesh_model`: file of the mesh landmarker, see `mesh.find_mesh_model`.
+    Raises PlateError for a frame that is missing or cannot be read, InputError where a model file is missing.
     """
     measured = []
     wanted = set(frames)
     looked_at = frames if settings.stills else with_handles(frames, plate.frames, settings.handles)
-    for found in align_frames(plate, looked_at, colour, colorspace, settings):
+    for found in align_frames(plate, looked_at, colour, colorspace, settings, mesh_model):
         measured.append(found)
         if on_frame is not None and found.frame in wanted:
             on_frame(found)
     if not settings.stills:
-        measured = _follow_back(plate, measured, colour, colorspace, settings)
+        measured = _follow_back(plate, measured, colour, colorspace, settings, mesh_model)
     shot = solve_shot(plate.pattern, measured, settings)
     return replace(shot, frames={frame: faces for frame, faces in shot.frames.items() if frame in wanted})
 
@@ -122,8 +128,20 @@ def given_faces(path: Path, plate: PlateSequence, frames: Sequence[int]) -> Shot
     return replace(shot, frames={frame: shot.frames.get(frame, ()) for frame in frames})
 
 
+def open_finder(settings: AlignSettings, mesh_model: Path | None = None) -> FaceFinder:
+    """The detectors, with the landmarker that the settings name. Models load when first used."""
+    if settings.landmarker == "mesh":
+        return FaceFinder(landmarker=MeshLandmarker(mesh_model))
+    return FaceFinder(landmarker=DlibLandmarker(box_px=STILL_BOX_PX) if settings.stills else None)
+
+
 def align_frames(
-    plate: PlateSequence, frames: Sequence[int], colour: Colour, colorspace: str | None, settings: AlignSettings
+    plate: PlateSequence,
+    frames: Sequence[int],
+    colour: Colour,
+    colorspace: str | None,
+    settings: AlignSettings,
+    mesh_model: Path | None = None,
 ) -> Iterator[FrameDetections]:
     """Measure each frame in turn, the next one being read meanwhile. Raises PlateError as `align_shot`.
 
@@ -132,12 +150,12 @@ def align_frames(
     frames between, the faces of the frame before are followed. What is measured in a frame so depends on the frames
     since the last anchor, not on where the range begins.
     """
-    finder = FaceFinder()
+    finder = open_finder(settings, mesh_model)
     before: FrameDetections | None = None
     lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
     for frame, picture in _read_ahead(plate, frames):
         started = time.perf_counter()
-        views = frame_views(picture, colour, colorspace)
+        views = frame_views(picture, colour, colorspace, STILL_BOX_PX if settings.stills else FACE_PX)
         if settings.stills:
             faces = list(measure_faces(finder, views, settings))
         else:
@@ -153,21 +171,22 @@ def align_frames(
         yield before
 
 
-def frame_views(picture: Plate, colour: Colour, colorspace: str | None) -> PlateViews:
-    """What the detector sees of a frame. `colorspace` None: taken from the file."""
+def frame_views(picture: Plate, colour: Colour, colorspace: str | None, face_px: float = FACE_PX) -> PlateViews:
+    """What the detector sees of a frame. `colorspace` None: taken from the file. `face_px`: as in `PlateViews`."""
     space = colorspace or colour.space_of(picture.attributes, picture.path)
-    return PlateViews(picture, colour.converter(space, WORKING_SPACE))
+    return PlateViews(picture, colour.converter(space, WORKING_SPACE), face_px)
 
 
-def measure_faces(finder: FaceFinder, views: Views, settings: AlignSettings) -> Iterator[FoundFace]:
-    """Every face that the detector finds in a frame, best score first.
+def measure_faces(
+    finder: FaceFinder, views: Views, settings: AlignSettings, network: bool = True
+) -> Iterator[FoundFace]:
+    """Every face in a frame, best score first (`FaceFinder.search`).
 
-    A picture where it finds none is searched once more at double size.
+    `network`: whether the slow detector may look, too, where the fast one is not sure.
     """
     whole = views.whole(settings.detect_size)
-    upsample, threshold = settings.upsample, settings.threshold
-    detections = finder.detect(whole.image_u8, upsample, None, threshold)
-    for found in detections or finder.detect(whole.image_u8, upsample + 1, None, threshold):
+    finds = finder.search(whole.image_u8, settings.upsample, None, settings.threshold, network, vouched=settings.stills)
+    for found in finds:
         box = whole.to_plate(found.box_px.reshape(2, 2)).ravel()
         view = views.around(unit_from_box(box))
         here = apply(view.view_from_plate, box.reshape(2, 2)).ravel()
@@ -237,9 +256,10 @@ def _follow_back(
     colour: Colour,
     colorspace: str | None,
     settings: AlignSettings,
+    mesh_model: Path | None,
 ) -> list[FrameDetections]:
     """The same frames, with faces that only a later frame shows clearly: the last frame first, each from the next."""
-    finder = FaceFinder()
+    finder = open_finder(settings, mesh_model)
     result = list(measured)
     for index in range(len(result) - 2, -1, -1):
         here, later = result[index], result[index + 1]
@@ -291,7 +311,8 @@ def _detected(
 ) -> list[FoundFace]:
     """The faces that the detector finds, and those of the frame before that it misses; who they are, where asked."""
     past = near.faces if near is not None else ()
-    faces = list(measure_faces(finder, views, settings))
+    network = near is None or frame % NETWORK_FRAMES == 0
+    faces = list(measure_faces(finder, views, settings, network))
     faces += follow_faces(finder, views, _missing(past, faces), settings)
     hidden = list(lost.values())
     known = () if frame % IDENTITY_FRAMES == 0 else past
@@ -303,7 +324,11 @@ def _found(view: View, box_px: NDArray[np.float64] | None, marks: Landmarks, sco
     landmarks = view.to_plate(marks.points_px)
     unit_from_plate = unit_from_landmarks(landmarks)
     box = box_from_unit(unit_from_plate) if box_px is None else box_px
-    return FoundFace(box, landmarks, unit_from_plate, score, marks.spread)
+    irises, oval = (
+        None if points is None else apply(unit_from_plate, view.to_plate(points))
+        for points in (marks.irises_px, marks.oval_px)
+    )
+    return FoundFace(box, landmarks, unit_from_plate, score, marks.spread, irises_unit=irises, oval_unit=oval)
 
 
 def _pictured(view: View, face: FoundFace) -> FoundFace:

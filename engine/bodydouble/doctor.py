@@ -46,6 +46,13 @@ FACE_MODELS = (
         "author says to ask a lawyer or Imperial College London before commercial work. See docs/licences.md.",
     ),
     (
+        "second detector",
+        "mmod_human_face_detector.dat",
+        "ok",
+        "CC0 by its author, who drew the boxes on pictures of ImageNet, AFLW, Pascal VOC, VGG, WIDER and FaceScrub. It "
+        "finds faces; nothing of it is in a picture.",
+    ),
+    (
         "identity model",
         "dlib_face_recognition_resnet_model_v1.dat",
         "ok",
@@ -87,6 +94,7 @@ def examine(ocio: str | None = None) -> DoctorReport:
     checks.append(_guarded("device", _device))
     checks.append(_guarded("colour config", _colour_config, ocio))
     checks += [_guarded(name, _face_model, name, *rest) for name, *rest in FACE_MODELS]
+    checks.append(_guarded("mesh landmarker", _mesh_landmarker))
     checks.append(_movies())
     return DoctorReport(tuple(checks))
 
@@ -169,6 +177,24 @@ def _face_model(name: str, file: str, status: Status, note: str) -> Check:
         return Check(name, status, str(find_model(file)), note)
     except InputError as problem:
         return Check(name, "missing", str(problem))
+
+
+def _mesh_landmarker() -> Check:
+    from bodydouble.mesh import INSTALL as MESH_INSTALL
+    from bodydouble.mesh import find_mesh_model
+
+    try:
+        version = metadata.version("ai-edge-litert")
+    except metadata.PackageNotFoundError:
+        return Check(
+            "mesh landmarker", "optional", "LiteRT is not installed; needed for --landmarker mesh only", MESH_INSTALL
+        )
+    try:
+        model = find_mesh_model()
+    except InputError as problem:
+        return Check("mesh landmarker", "optional", f"LiteRT {version}, no model file", str(problem))
+    note = "MediaPipe Face Landmarker by Google, Apache-2.0; see docs/licences.md."
+    return Check("mesh landmarker", "ok", f"LiteRT {version}, {model}", note)
 
 
 def _movies() -> Check:

@@ -72,8 +72,11 @@ class MeshLandmarker:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise InputError(f"The mesh landmarker needs LiteRT ({error}). Run `{INSTALL}`.") from error
-        network = Interpreter(model_content=_network_bytes(path), num_threads=1)
-        network.allocate_tensors()
+        try:
+            network = Interpreter(model_content=_network_bytes(path), num_threads=1)
+            network.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{path}: not a network that LiteRT can run ({error}).") from error
         if network.get_output_details()[0]["shape"][-1] != 3 * POINTS:
             raise InputError(f"{path}: not MediaPipe's Face Landmarker with irises (it gives other than 478 points).")
         return network

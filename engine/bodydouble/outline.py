@@ -1,7 +1,8 @@
 """The outer line of a face: the jaw's landmarks and an arc over the forehead.
 
-The 68 landmarks end at the brows; a face does not. The forehead is added by the rule of facial thirds, which makes the
-hairline about as far from the brows as the base of the nose; we stop short of it, because hair must stay the plate's.
+The 68 landmarks end at the brows; a face does not. The forehead is the skull's: it neither frowns nor talks. So its line
+is fixed in the aligned crop, between a curve over the brows and the mean hairline of 71 people (tuned on every second of
+them, see docs/alignment.md), and only turns with the head. Frame to frame it moves as the shot's alignment does.
 """
 
 from __future__ import annotations
@@ -9,58 +10,79 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bodydouble.geometry import CANONICAL_LANDMARKS, apply, unit_from_landmarks
+
 Points = NDArray[np.float64]
 
-HAIRLINE = 0.6
-"""Height of `forehead=1` over the brow landmarks, in distances from the brows to the base of the nose.
-
-The brow landmarks lie on the upper edge of the brows, and hairlines vary: rendered heads have it at 0.5, the rule of
-thirds at about 0.85.
-"""
+HAIRLINE_FOREHEAD = 1.5
+"""`forehead` of the mean hairline. Hairlines vary by 0.15 (standard deviation), and at 1 nearly all are left alone."""
+MAX_GROW = 0.1
+"""Growing and shrinking further than this share of the crop would fold the line."""
+_HAIRLINE: Points = np.array(
+    [
+        (0.2184, 0.1572), (0.2470, 0.0684), (0.3089, 0.0119), (0.3977, -0.0107), (0.5000, -0.0078),
+        (0.6023, -0.0107), (0.6911, 0.0119), (0.7530, 0.0684), (0.7816, 0.1572),
+    ]
+)  # fmt: skip
 _STEPS = 4  # points of the arc per control point
 
 
-def face_outline(landmarks: ArrayLike, forehead: float = 0.6) -> Points:
+def face_outline(landmarks: ArrayLike, forehead: float = 0.6, grow: float = 0.0) -> Points:
     """The face's outline as a (K, 2) polygon in the landmarks' own coordinates, clockwise on screen.
 
     `landmarks`: (68, 2), iBUG order, y down. `forehead`: how much of the forehead belongs to the face: 0 ends at the
-    brows, 1 about at the hairline. The polygon starts at one end of the jaw (0), goes over the forehead to the other
-    (16) and back along the jaw. Raises ValueError on a wrong shape or a `forehead` outside 0..1.5.
+    brows, 1.5 at the hairline of most people. `grow`: how far the whole line is moved outwards (inwards below 0), in
+    sides of the aligned crop, at most 0.1 either way. The polygon starts at one end of the jaw (0), goes over the
+    forehead to the other (16) and back along the jaw. Raises ValueError on a wrong shape, a `forehead` outside 0..1.5
+    or a `grow` outside ±0.1.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (68, 2):
         raise ValueError(f"need (68, 2) landmarks, got {points.shape}")
-    if not 0.0 <= forehead <= 1.5:
+    if not 0.0 <= forehead <= HAIRLINE_FOREHEAD:
         raise ValueError(f"forehead must be in 0..1.5, got {forehead}")
-    return np.concatenate([_forehead_arc(points, forehead), points[15:0:-1]])
+    if not -MAX_GROW <= grow <= MAX_GROW:
+        raise ValueError(f"grow must be in ±{MAX_GROW}, got {grow}")
+    unit_from_points = unit_from_landmarks(points)
+    unit = apply(unit_from_points, points)
+    outline = np.concatenate([_forehead_arc(unit, forehead), unit[15:0:-1]])
+    if grow:
+        outline = outline + grow * _outwards(outline)
+    return apply(np.linalg.inv(unit_from_points), outline)
 
 
-def _forehead_arc(points: Points, forehead: float) -> Points:
-    """From jaw end 0 to jaw end 16 over the brows, each brow point lifted by its share of the forehead's height."""
-    up, third = _up_and_third(points)
-    brows, ends = points[17:27], points[[0, 16]]
-    across = ends[1] - ends[0]
-    share = (brows - ends[0]) @ across / (across @ across)
-    # On a turned head the far brow can reach past the end of the jaw.
-    low, high = min(0.0, share.min() - 0.02), max(1.0, share.max() + 0.02)
-    dome = 1.0 - (2.0 * (share - low) / (high - low) - 1.0) ** 2
-    # The higher the arc, the less it shows the two bumps of the brows.
-    height = (brows - ends[0]) @ up
-    arch = np.polynomial.Polynomial.fit(share, height, 2)(share)
-    rise = min(1.0, 2.0 * forehead) * (arch - height) + forehead * HAIRLINE * third * dome
-    return _smooth_line(np.concatenate([ends[:1], brows + rise[:, None] * up, ends[1:]]))
+def _forehead_arc(unit: Points, forehead: float) -> Points:
+    """From jaw end 0 to jaw end 16 over the forehead, in the unit crop."""
+    share = forehead / HAIRLINE_FOREHEAD
+    arc = _BROW_LINE + share * (_HAIRLINE - _BROW_LINE)
+    brows = unit[17:27]
+    # On a turned head the forehead shifts and narrows as the brows do.
+    x = np.polynomial.Polynomial.fit(CANONICAL_LANDMARKS[17:27, 0], brows[:, 0], 1)(arc[:, 0])
+    y = np.minimum(arc[:, 1], _over(brows, x))  # raised brows stay inside
+    return _smooth_line(np.concatenate([unit[:1], np.stack([x, y], axis=1), unit[16:17]]))
 
 
-def _up_and_third(points: Points) -> tuple[Points, float]:
-    """The face's unit up direction on screen, and the height of one facial third along it.
+def _over(brows: Points, x: Points) -> Points:
+    """y at `x` of the parabola of (10, 2) brow landmarks, lifted until none lies over it."""
+    parabola = np.polynomial.Polynomial.fit(brows[:, 0], brows[:, 1], 2)
+    return np.asarray(parabola(x) - np.max(parabola(brows[:, 0]) - brows[:, 1]))
 
-    Up is from the chin to the bridge of the nose: both lie about equally deep in the head, so yaw does not tilt the
-    line as it would with the tip of the nose.
-    """
-    up = points[27] - points[8]
-    up = up / max(float(np.hypot(*up)), 1e-9)
-    third = float((points[[21, 22]].mean(axis=0) - points[33]) @ up)
-    return up, max(third, 0.0)
+
+def _brow_line() -> Points:
+    """(9, 2) the curve over the brows of the canonical face, below the points of the hairline."""
+    brows = CANONICAL_LANDMARKS[17:27]
+    x = np.linspace(brows[0, 0], brows[-1, 0], len(_HAIRLINE))
+    return np.stack([x, _over(brows, x)], axis=1)
+
+
+_BROW_LINE = _brow_line()
+
+
+def _outwards(outline: Points) -> Points:
+    """(K, 2) unit normals of a clockwise polygon's corners, pointing out."""
+    along = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
+    along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
+    return np.stack([along[:, 1], -along[:, 0]], axis=1)
 
 
 def _smooth_line(control: Points) -> Points:

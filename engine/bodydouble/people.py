@@ -42,7 +42,7 @@ class FoundFace:
     """One face as measured in one frame: plate pixels; the detector's score; spread of the nine in box widths.
 
     `picture`: the face in grey, cut out at `unit_from_plate` (`chips.face_picture`), for registration.
-    `embedding`: (128,) who it is, where that was asked for.
+    `embedding`: (128,) who it is, where that was asked for. `irises_unit`, `oval_unit`: as in `shotfaces.Face`.
     """
 
     box_px: NDArray[np.float64]
@@ -52,6 +52,8 @@ class FoundFace:
     spread: float
     picture: NDArray[np.uint8] | None = None
     embedding: NDArray[np.float32] | None = None
+    irises_unit: NDArray[np.float64] | None = None
+    oval_unit: NDArray[np.float64] | None = None
 
     @property
     def centre_px(self) -> NDArray[np.float64]:

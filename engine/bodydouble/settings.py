@@ -23,7 +23,8 @@ class AlignSettings:
     `beta`: shift of the face box in the nine-fold average, in box widths. `detect_size`: longer side of the picture
     that the detector sees, in pixels, before it is doubled `upsample` times (once more
     where it finds no face); faces narrower than about 80 / 2^upsample pixels of it are not found. `threshold`: added to
-    the detector's own; below 0 more faces and more false ones. `bridge`: longest gap in a person's frames, in frames,
+    the detector's own; below 0 more faces and more false ones. `landmarker`: "dlib", or "mesh" for MediaPipe's network,
+    whose model file is the user's own. `bridge`: longest gap in a person's frames, in frames,
     that is filled in; longer ones stay without a face. `smoothing`: strength of the shot solve's smoother, 0 for none.
     `handles`: frames of the plate before the first and after the last that are measured, too, so that a part of a shot
     gets what it would get in the whole.
@@ -37,6 +38,7 @@ class AlignSettings:
     smoothing: float = 1.0
     stills: bool = False
     handles: int = 32
+    landmarker: Literal["dlib", "mesh"] = "dlib"
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 0.5:
@@ -52,6 +54,7 @@ class AlignSettings:
         if self.smoothing < 0:
             raise UsageError(f"smoothing must not be negative, got {self.smoothing}.")
         _require(self.handles >= 0, f"handles must not be negative, got {self.handles}.")
+        _require(self.landmarker in ("dlib", "mesh"), f"landmarker must be dlib or mesh, got {self.landmarker}.")
 
 
 @dataclass(frozen=True)

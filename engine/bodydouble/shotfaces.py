@@ -19,7 +19,7 @@ from bodydouble.geometry import unit_from_landmarks
 from bodydouble.writing import atomic_path
 
 SCHEMA = "bodydouble.shotfaces"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,8 @@ class Face:
     far the landmarks can be trusted. `person`: 0 is the most prominent of the shot. `interpolated`: no picture was
     measured, only the frames around.
     `unit_from_plate`: 3×3, what `align` settled on; computed from the landmarks if not given.
+    `irises_unit`: (2, 2) centres of the irises, image left first, `oval_unit`: (36, 2) outline with the forehead,
+    clockwise from the middle of the hairline: both in the unit crop, where the landmarker knows them.
     """
 
     box_px: NDArray[np.float64]
@@ -40,12 +42,18 @@ class Face:
     person: int = 0
     interpolated: bool = False
     unit_from_plate: NDArray[np.float64] = field(default=None)  # type: ignore[arg-type]
+    irises_unit: NDArray[np.float64] | None = None
+    oval_unit: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box_px", _array("box_px", self.box_px, (4,)))
         object.__setattr__(self, "landmarks_px", _array("landmarks_px", self.landmarks_px, (68, 2)))
         matrix = unit_from_landmarks(self.landmarks_px) if self.unit_from_plate is None else self.unit_from_plate
         object.__setattr__(self, "unit_from_plate", _array("unit_from_plate", matrix, (3, 3)))
+        if self.irises_unit is not None:
+            object.__setattr__(self, "irises_unit", _array("irises_unit", self.irises_unit, (2, 2)))
+        if self.oval_unit is not None:
+            object.__setattr__(self, "oval_unit", _array("oval_unit", self.oval_unit, (36, 2)))
         if not 0.0 <= self.confidence <= 1.0:
             raise ValueError(f"confidence must be in 0..1, got {self.confidence}")
         if self.person < 0:
@@ -102,12 +110,12 @@ def write_shot_faces(path: str | Path, shot: ShotFaces) -> None:
 def _upgraded(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
     """The data as the newest version has it; each version adds its step here."""
     version = data.get("version")
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise SidecarError(
-            f"{path}: `version` is {version!r}, and this Bodydouble reads {VERSION}. "
+            f"{path}: `version` is {version!r}, and this Bodydouble reads 1 to {VERSION}. "
             "Run `bodydouble align` again, or update Bodydouble."
         )
-    return data
+    return data  # version 2 added irises and oval, which a face may lack
 
 
 def _shot(data: dict[str, Any], path: str | Path) -> ShotFaces:
@@ -142,10 +150,13 @@ def _face(data: dict[str, Any]) -> Face:
         person=int(data["person"]),
         interpolated=bool(data["interpolated"]),
         unit_from_plate=data["unit_from_plate"],
+        irises_unit=data.get("irises_unit"),
+        oval_unit=data.get("oval_unit"),
     )
 
 
 def _face_data(face: Face) -> dict[str, Any]:
+    known = {"irises_unit": face.irises_unit, "oval_unit": face.oval_unit}
     return {
         "person": face.person,
         "score": None if face.score is None else round(face.score, 4),
@@ -154,6 +165,7 @@ def _face_data(face: Face) -> dict[str, Any]:
         "box_px": face.box_px.round(2).tolist(),
         "unit_from_plate": [[float(f"{v:.10g}") for v in row] for row in face.unit_from_plate.tolist()],
         "landmarks_px": face.landmarks_px.round(2).tolist(),
+        **{name: points.round(5).tolist() for name, points in known.items() if points is not None},
     }
 
 

@@ -20,6 +20,7 @@ from bodydouble.geometry import (
     similarity_parts,
     unit_from_landmarks,
 )
+from bodydouble.irises import with_irises
 from bodydouble.people import FACE_RADIUS, FoundFace, confidence, cut_between
 from bodydouble.registering import Motion, measure_motions
 from bodydouble.settings import AlignSettings
@@ -59,7 +60,17 @@ def still_faces(faces: Sequence[FoundFace]) -> tuple[Face, ...]:
     trust = [(confidence(face.score, face.spread), face) for face in faces]
     trust.sort(key=lambda pair: (-pair[0], -pair[1].width_px))
     return tuple(
-        Face(face.box_px, face.landmarks_px, face.score, sure, person, False, face.unit_from_plate)
+        Face(
+            face.box_px,
+            face.landmarks_px,
+            face.score,
+            sure,
+            person,
+            False,
+            face.unit_from_plate,
+            face.irises_unit,
+            face.oval_unit,
+        )
         for person, (sure, face) in enumerate(trust)
     )
 
@@ -109,7 +120,7 @@ def _solve_run(
         if first <= frame <= known[-1]:
             landmarks = apply(np.linalg.inv(still_from_plate[frame - first]), path[frame - first])
             solved[frame] = _face(person, frame, trusted, unit_from_landmarks(landmarks), landmarks)
-    return solved
+    return with_irises(trusted, solved, settings.smoothing)
 
 
 def _steady_crops(

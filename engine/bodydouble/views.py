@@ -81,10 +81,10 @@ class PictureViews:
 
 
 class PlateViews:
-    """Views of a frame. `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg."""
+    """Views of a frame. `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg. `face_px`: see `FACE_PX`."""
 
-    def __init__(self, picture: Plate, convert: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._picture, self._convert = picture, convert
+    def __init__(self, picture: Plate, convert: Callable[[np.ndarray], np.ndarray], face_px: float = FACE_PX) -> None:
+        self._picture, self._convert, self._face_px = picture, convert, face_px
         self._last: tuple[Box, int, View] | None = None
 
     def whole(self, size: int) -> View:
@@ -98,7 +98,7 @@ class PlateViews:
             return self._full
         box = box_from_unit(unit_from_plate)
         width = max(box[2] - box[0], box[3] - box[1])
-        step = max(1, int(width / FACE_PX))
+        step = max(1, int(width / self._face_px))
         needed = self._region(box, width * CHIP_MARGIN, step)
         if self._last is not None and self._last[1] == step and _contains(self._last[0], needed):
             return self._last[2]
