@@ -1,8 +1,8 @@
 """The outer line of a face: the jaw's landmarks and an arc over the forehead.
 
-The 68 landmarks end at the brows; a face does not. The forehead is the skull's: it neither frowns nor talks. So its line
-is fixed in the aligned crop, between a curve over the brows and the mean hairline of 71 people (tuned on every second of
-them, see docs/alignment.md), and only turns with the head. Frame to frame it moves as the shot's alignment does.
+The 68 landmarks end at the brows; a face does not. The forehead is the skull's: it neither frowns nor talks. So its
+line is fixed in the aligned crop, between a curve over the brows and the mean hairline of 71 people (tuned on every
+second of them, see docs/alignment.md), and only turns with the head. In time it moves as the shot's alignment does.
 """
 
 from __future__ import annotations
