@@ -3,8 +3,8 @@
     python benchmarks/stills.py
     python benchmarks/stills.py --mesh-model face_landmarker.task --json figures.json
 
-The pictures and their points (`.tem`: a count line, then x and y of 189 points, pixels) are looked for in `real/faces` of
-the shared data, found as `benchmarks/synth.py` says. See docs/alignment.md.
+The pictures and their points (`.tem`: a count line, then x and y of 189 points, pixels) are looked for in `real/faces`
+of the shared data, found as `benchmarks/synth.py` says. See docs/alignment.md.
 """
 
 from __future__ import annotations

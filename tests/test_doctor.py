@@ -9,6 +9,7 @@ import pytest
 
 from bodydouble.doctor import Check, DoctorReport, examine, report_document, report_text
 from bodydouble.faces import MODELS_VARIABLE
+from bodydouble.mesh import MODEL_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +69,22 @@ def test_missing_face_models_are_a_finding(monkeypatch, tmp_path):
     check = by_name(examine())["landmark model"]
     assert check.status == "missing"
     assert "shape_predictor_68_face_landmarks.dat" in check.detail
+
+
+def test_the_second_detector_is_named_with_its_licence(report):
+    check = by_name(report)["second detector"]
+    assert check.status == "ok"
+    assert "CC0" in check.remedy
+
+
+def test_the_mesh_landmarker_is_optional_and_says_how_to_get_its_model(monkeypatch, tmp_path):
+    monkeypatch.delenv(MODEL_VARIABLE, raising=False)
+    check = by_name(examine())["mesh landmarker"]
+    assert check.status == "optional"
+    assert "mesh" in check.remedy
+    (tmp_path / "face_landmarker.task").touch()
+    monkeypatch.setenv(MODEL_VARIABLE, str(tmp_path / "face_landmarker.task"))
+    found = by_name(examine())["mesh landmarker"]
+    if found.status == "ok":  # LiteRT is there
+        assert "Apache-2.0" in found.remedy
+        assert "face_landmarker.task" in found.detail

@@ -14,7 +14,17 @@ from bodydouble.errors import InputError
 from bodydouble.faces import FaceFinder
 from bodydouble.geometry import apply, similarity_matrix, unit_from_landmarks
 from bodydouble.landmarking import refined_landmarks
-from bodydouble.mesh import MESH_68, MESH_IRISES, MESH_OVAL, MODEL_VARIABLE, POINTS, MeshLandmarker, find_mesh_model
+from bodydouble.mesh import (
+    MESH_68,
+    MESH_BETWEEN,
+    MESH_IRISES,
+    MESH_OVAL,
+    MODEL_VARIABLE,
+    POINTS,
+    MeshLandmarker,
+    find_mesh_model,
+    landmarks_of,
+)
 
 SHARED = Path(os.environ.get("BODYDOUBLE_SHARED") or Path(__file__).parent.parent.parent / "shared")
 
@@ -29,14 +39,29 @@ def mesh() -> MeshLandmarker:
     return MeshLandmarker(model)
 
 
-def test_every_point_of_the_mesh_is_used_for_one_thing_in_each_table() -> None:
+def test_every_landmark_has_a_place_of_its_own_in_the_mesh() -> None:
     assert MESH_68.shape == (68,)
+    pairs = [(first, *MESH_BETWEEN.get(mark, (first, 0.0))) for mark, first in enumerate(MESH_68.tolist())]
+    assert len(set(pairs)) == 68
     assert MESH_OVAL.shape == (36,)
     assert MESH_IRISES.shape == (2,)
-    for table in (MESH_68, MESH_OVAL, MESH_IRISES):
+    for table in (MESH_OVAL, MESH_IRISES):
         assert len(set(table.tolist())) == len(table)
-        assert table.min() >= 0
-        assert table.max() < POINTS
+    used = [
+        *MESH_68.tolist(),
+        *MESH_OVAL.tolist(),
+        *MESH_IRISES.tolist(),
+        *(second for second, _ in MESH_BETWEEN.values()),
+    ]
+    assert 0 <= min(used) <= max(used) < POINTS
+
+
+def test_a_landmark_between_two_points_of_the_mesh_lies_on_their_line() -> None:
+    points = np.random.default_rng(0).uniform(size=(2, POINTS, 2))
+    found = landmarks_of(points)
+    assert found.shape == (2, 68, 2)
+    np.testing.assert_array_equal(found[:, 30], points[:, 4])
+    np.testing.assert_allclose(found[1, 1], 0.8 * points[1, 234] + 0.2 * points[1, 93])
 
 
 def test_the_mesh_lies_on_the_true_landmarks_with_the_irises_in_the_eyes(mesh: MeshLandmarker, portraits: dict) -> None:

@@ -75,7 +75,7 @@ def test_brows_raised_over_a_low_line_stay_inside() -> None:
     raised = CANONICAL_LANDMARKS.copy()
     raised[17:27, 1] -= 0.08
     outline = face_outline(raised, 0.2)
-    assert all(contains(outline, brow + [0, 0.012]) for brow in raised[18:26])
+    assert all(contains(outline, brow + np.array([0, 0.012])) for brow in raised[18:26])
 
 
 def test_the_forehead_turns_with_the_brows() -> None:

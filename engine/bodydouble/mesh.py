@@ -37,14 +37,22 @@ POINTS = 478
 
 # fmt: off
 MESH_68 = np.array([
-    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,  # jaw
-    71, 63, 105, 66, 107, 336, 296, 334, 293, 301,  # brows
+    127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,  # jaw
+    70, 63, 66, 66, 55, 285, 296, 296, 293, 300,  # brows
     168, 197, 5, 4, 75, 97, 2, 326, 305,  # nose
     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # lips outside
     78, 82, 13, 312, 308, 317, 14, 87,  # lips inside
 ])
 """Points of the mesh that lie where the 68 of iBUG do, in iBUG order."""
+MESH_BETWEEN = {
+    1: (93, 0.20), 2: (93, 0.62), 3: (132, 0.53), 4: (58, 0.40), 6: (150, 0.42), 7: (176, 0.58),
+    15: (323, 0.20), 14: (323, 0.62), 13: (361, 0.53), 12: (288, 0.40), 10: (379, 0.42), 9: (400, 0.58),
+    17: (156, 0.36), 18: (105, 0.15), 19: (105, 0.65), 20: (107, 0.33), 21: (107, 0.55),
+    26: (383, 0.36), 25: (334, 0.15), 24: (334, 0.65), 23: (336, 0.33), 22: (336, 0.55),
+}
+"""Landmark → how far it lies on the way to a second point of the mesh: jaw and brows have no points where iBUG has
+them. Fitted to dlib's on every second of the stills of docs/alignment.md, both sides alike."""
 MESH_IRISES = np.array([468, 473])
 """Centres of the irises, image left first."""
 MESH_OVAL = np.array([
@@ -92,7 +100,7 @@ class MeshLandmarker:
         found = [self._mesh(image_u8, _chip_from_unit(shift) @ unit_from_plate) for shift in shifts]
         points = np.stack([mesh for mesh, _ in found])  # K, 478, 2
         presence = np.array([sure for _, sure in found])
-        return Prediction(points[:, MESH_68], points[:, MESH_IRISES], points[:, MESH_OVAL], presence)
+        return Prediction(landmarks_of(points), points[:, MESH_IRISES], points[:, MESH_OVAL], presence)
 
     def _mesh(
         self, image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64]
@@ -106,6 +114,14 @@ class MeshLandmarker:
         # The network counts from the outer corner of the first pixel: mirrored chips give 256 - x, not 255 - x.
         in_chip = points.reshape(POINTS, 3)[:, :2].astype(np.float64) - 0.5
         return apply(np.linalg.inv(chip_from_plate), in_chip), float(1 / (1 + np.exp(-presence.item())))
+
+
+def landmarks_of(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 68, 2) iBUG landmarks of (..., 478, 2) points of the mesh."""
+    landmarks = mesh[..., MESH_68, :]
+    for mark, (second, share) in MESH_BETWEEN.items():
+        landmarks[..., mark, :] += share * (mesh[..., second, :] - landmarks[..., mark, :])
+    return landmarks
 
 
 def find_mesh_model(model: Path | None = None) -> Path:
