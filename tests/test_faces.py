@@ -104,7 +104,7 @@ def test_the_search_finds_faces_that_the_detector_misses(finder: FaceFinder, har
     assert finder.detect(image, threshold=-0.4) == []
     assert finder.search(image, threshold=-0.4, network=False) == []
     (found,) = finder.search(image, threshold=-0.4)
-    assert found.score > 0.4
+    assert 0 < found.score < 0.2
     unit = unit_from_landmarks(truth)
     marks = finder.landmarks(image, found.box_px)
     assert np.linalg.norm(apply(unit, marks) - apply(unit, truth), axis=1)[17:].mean() < 0.06  # the far side is a guess
@@ -134,7 +134,7 @@ def test_a_sure_face_costs_no_network_and_an_unsure_one_is_vouched_for(
 def test_the_network_is_asked_where_the_detector_hardly_believes_in_a_face(finder: FaceFinder, hard: dict) -> None:
     image, truth = hard["B_0087"]
     unit_from_plate = unit_from_landmarks(truth)
-    assert (finder.score_at(image, unit_from_plate) or -1) > 0.4
+    assert (finder.score_at(image, unit_from_plate) or -1) > 0
     beside = unit_from_plate @ np.array([[1, 0, 120], [0, 1, 120], [0, 0, 1.0]])
     assert (finder.score_at(image, beside) or -1) < -0.7
 

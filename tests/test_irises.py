@@ -41,7 +41,7 @@ def solved(frames: range) -> dict[int, Face]:
 
 def test_irises_and_oval_come_into_the_solved_crop_and_gaps_are_filled() -> None:
     measured = {frame: found(frame, error_px=(-1.0) ** frame) for frame in range(10) if frame != 4}
-    result = with_irises(measured, solved(range(10)), 1.0)
+    result = with_irises(measured, solved(range(10)))
     assert sorted(result) == list(range(10))
     for face in result.values():
         np.testing.assert_allclose(face.irises_unit, IRISES, atol=1e-9)
@@ -52,7 +52,7 @@ def test_eyes_may_jump_and_the_skull_may_not() -> None:
     looking = {frame: found(frame, 0.0, IRISES + (0.02 if frame >= 6 else 0.0)) for frame in range(12)}
     noise = np.random.default_rng(0).normal(0, 0.01, (12, 36, 2))
     looking = {frame: replace(face, oval_unit=face.oval_unit + noise[frame]) for frame, face in looking.items()}
-    result = with_irises(looking, solved(range(12)), 1.0)
+    result = with_irises(looking, solved(range(12)))
     x = [face.irises_unit[0, 0] - IRISES[0, 0] for face in result.values()]
     assert max(abs(value - (0.02 if frame >= 6 else 0.0)) for frame, value in enumerate(x)) < 0.004
     ovals = np.stack([face.oval_unit for face in result.values()])
@@ -62,4 +62,4 @@ def test_eyes_may_jump_and_the_skull_may_not() -> None:
 def test_faces_without_irises_come_back_as_they_are() -> None:
     plain = {frame: replace(found(frame, 0.0), irises_unit=None, oval_unit=None) for frame in range(3)}
     faces = solved(range(3))
-    assert with_irises(plain, faces, 1.0) == faces
+    assert with_irises(plain, faces) == faces

@@ -70,11 +70,12 @@ def test_faint_frames_of_a_convincing_face_stay() -> None:
 
 
 def test_confidence_grows_with_the_score_and_falls_with_the_spread() -> None:
-    assert confidence(2.0, 0.005) == 1.0
+    assert 0.9 < confidence(2.0, 0.005) < confidence(2.0, 0.0) == 1.0
     assert confidence(-1.0, 0.005) == 0.0
     assert confidence(2.0, 0.05) == 0.0
     assert 0 < confidence(-0.3, 0.005) < confidence(0.1, 0.005) < 1
     assert confidence(2.0, 0.025) < confidence(2.0, 0.015)
+    assert confidence(2.0, 0.005, 0.02) < confidence(2.0, 0.005, 0.005) < confidence(2.0, 0.005)
 
 
 def test_a_person_who_leaves_and_comes_back_elsewhere_keeps_the_id() -> None:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from bodydouble.geometry import apply
 from bodydouble.people import FoundFace
 from bodydouble.shotfaces import Face
-from bodydouble.smoothing import whittaker
+from bodydouble.smoothing import local_fit
 
-IRIS_SMOOTHING, OVAL_SMOOTHING = 0.02, 20.0
-"""Whittaker penalties on third differences at `smoothing=1`."""
+IRIS_FRAMES, IRIS_SIGMA = 4, 0.7
+OVAL_FRAMES, OVAL_SIGMA = 12, 5.0
+"""Frames to either side that count for a frame, and the standard deviation of how much (`smoothing.local_fit`)."""
 
 
-def with_irises(faces: Mapping[int, FoundFace], solved: Mapping[int, Face], smoothing: float) -> dict[int, Face]:
+def with_irises(faces: Mapping[int, FoundFace], solved: Mapping[int, Face]) -> dict[int, Face]:
     """The solved faces of one run with their irises and ovals, those between measured frames filled in.
 
     `faces`: what was measured, by frame. Faces come back as they are where no measured frame knows irises and oval.
@@ -37,18 +38,14 @@ def with_irises(faces: Mapping[int, FoundFace], solved: Mapping[int, Face], smoo
         marks = np.concatenate([np.asarray(face.irises_unit), np.asarray(face.oval_unit)])
         found[frame - frames[0]] = apply(solved[frame].unit_from_plate @ np.linalg.inv(face.unit_from_plate), marks)
         weights[frame - frames[0]] = 1.0
-    order = min(3, len(known))
-    irises = _smooth(found[:, :2], weights, IRIS_SMOOTHING * smoothing, order)
-    oval = _smooth(found[:, 2:], weights, OVAL_SMOOTHING * smoothing, order)
+    irises = _smooth(found[:, :2], weights, IRIS_FRAMES, IRIS_SIGMA)
+    oval = _smooth(found[:, 2:], weights, OVAL_FRAMES, OVAL_SIGMA)
     return {
         frame: replace(face, irises_unit=irises[frame - frames[0]], oval_unit=oval[frame - frames[0]])
         for frame, face in solved.items()
     }
 
 
-def _smooth(
-    points: NDArray[np.float64], weights: NDArray[np.float64], strength: float, order: int
-) -> NDArray[np.float64]:
+def _smooth(points: NDArray[np.float64], weights: NDArray[np.float64], reach: int, sigma: float) -> NDArray[np.float64]:
     """(N, K, 2) points smoothed along N."""
-    flat = points.reshape(len(points), -1)
-    return whittaker(flat, weights, max(strength, 1e-9), order).reshape(points.shape)
+    return local_fit(points.reshape(len(points), -1), weights, reach, sigma).reshape(points.shape)

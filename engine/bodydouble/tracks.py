@@ -30,6 +30,8 @@ from bodydouble.steadying import steady
 
 FIT_FRAMES = 4
 """Frames on either side that say where a face is about: the coordinates of the solve, and where registration starts."""
+INNER = slice(17, 68)
+"""Landmarks without the jaw, which slides along the visible outline."""
 CROP_SIGMA, GUESS_SIGMA = 1.5, 2.0
 """How fast those count less, in frames: for the crop, and for the landmarks in it; the pixels bring back the rest."""
 JUMP_FRAMES = 3
@@ -120,7 +122,7 @@ def _solve_run(
         if first <= frame <= known[-1]:
             landmarks = apply(np.linalg.inv(still_from_plate[frame - first]), path[frame - first])
             solved[frame] = _face(person, frame, trusted, unit_from_landmarks(landmarks), landmarks)
-    return with_irises(trusted, solved, settings.smoothing)
+    return with_irises(trusted, solved)
 
 
 def _steady_crops(
@@ -174,7 +176,8 @@ def _face(
 ) -> Face:
     found = trusted.get(frame)
     if found is not None:
-        trust = confidence(found.score, found.spread)
+        away = apply(unit_from_plate, found.landmarks_px) - apply(unit_from_plate, landmarks_px)
+        trust = confidence(found.score, found.spread, float(np.hypot(*away[INNER].T).mean()))
         return Face(found.box_px, landmarks_px, found.score, trust, person, False, unit_from_plate)
     neighbours = (trusted[max(f for f in trusted if f < frame)], trusted[min(f for f in trusted if f > frame)])
     trust = 0.5 * min(confidence(face.score, face.spread) for face in neighbours)

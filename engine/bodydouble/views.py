@@ -81,7 +81,10 @@ class PictureViews:
 
 
 class PlateViews:
-    """Views of a frame. `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg. `face_px`: as `FACE_PX`."""
+    """Views of a frame.
+
+    `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg. `face_px`: as `FACE_PX`.
+    """
 
     def __init__(self, picture: Plate, convert: Callable[[np.ndarray], np.ndarray], face_px: float = FACE_PX) -> None:
         self._picture, self._convert, self._face_px = picture, convert, face_px
