@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bodydouble import modelspace, training
+from bodydouble import augmenting, modelspace, training
 from bodydouble.checkpoint import load_comb
 from bodydouble.facesets import Faceset
 from bodydouble.matte import gaussian
@@ -57,7 +57,8 @@ CURVES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 def split(folder: Path, out: Path) -> tuple[Path, Tensor]:
     """A faceset without its held-out crops, and those crops, N×4×S×S float32."""
     document = json.loads((folder / "faceset.json").read_text())
-    held = Faceset.load(folder).pixels()[::HELD_OUT].float()
+    faceset = Faceset.load(folder)
+    held = torch.stack([faceset.crop(path) for path in faceset.crops[::HELD_OUT]]).float()
     document["crops"] = [entry for index, entry in enumerate(document["crops"]) if index % HELD_OUT]
     target = out / folder.name
     target.mkdir(parents=True)
@@ -83,10 +84,11 @@ def measure(name: str, facesets: list[Path], seconds: float, resolution: int, wo
     """Train with one curve and reconstruct the held-out crops."""
     encode, decode = CURVES[name]
     parts = [split(folder, work / name) for folder in facesets]
-    training.to_model = encode
+    augmenting.to_model = encode
     settings = TrainSettings(
         resolution=resolution, width=0.25, time_budget_s=seconds, batch=4, learning_rate=5e-4, settle=0.12,
-        settle_learning_rate=5e-5, l1_weight=0.5, checkpoint_every_s=1e9, report_every_s=30, seed=1,
+        settle_learning_rate=5e-5, settle_form="step", optimiser="adam", l1_weight=0.5, held_out=0.0,
+        checkpoint_every_s=1e9, report_every_s=30, seed=1,
     )  # fmt: skip
     model = work / name / "model.comb"
     for report in training.train([folder for folder, _ in parts], model, settings):

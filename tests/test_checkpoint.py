@@ -288,3 +288,43 @@ def test_nothing_temporary_is_left(saved):
 def test_weight_files_may_be_read_by_whoever_may_read_comb_json(saved):
     modes = {stat.S_IMODE(path.stat().st_mode) for path in saved.rglob("*") if path.is_file()}
     assert len(modes) == 1
+
+
+def test_a_save_that_was_cut_off_after_comb_json_is_read_and_finished(model, comb, monkeypatch):
+    """The new weights still have their temporary names; the old ones lie beside them."""
+    other = Comb(DIMS, NAMES)
+    monkeypatch.setattr(checkpoint, "_settle", lambda folder: None)
+    save_comb(model, other, CARD, torch.float32)
+    monkeypatch.undo()
+    assert (model / ".encoder.safetensors.next").exists()
+    loaded, card = load_comb(model, NAMES)
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in other.state_dict().items())
+    assert checkpoint.rights_seal(model, "anna") == checkpoint.seal_of(RIGHTS)
+    save_comb(model, comb, card, torch.float32)
+    assert not list(model.rglob("*.next")) and load_comb(model, ["ben"])
+
+
+def test_a_file_that_claims_more_than_memory_holds_is_refused_by_its_header(model, monkeypatch):
+    tensors = load_tensors(model / "encoder.safetensors")
+    name = max(tensors, key=lambda key: tensors[key].numel())
+    shape = list(tensors[name].shape)
+    header = {name: {"dtype": "F16", "shape": [2**20, *shape], "data_offsets": [0, 2**21 * tensors[name].numel()]}}
+    text = json.dumps(header).encode()
+    with open(model / "encoder.safetensors", "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + 2**21 * tensors[name].numel())  # sparse: nothing is on the disk
+    monkeypatch.setattr(checkpoint, "load_file", lambda path: pytest.fail("was loaded"))
+    refused(model, "encoder.safetensors")
+
+
+def test_weights_that_are_no_floating_point_numbers_are_refused(model):
+    tensors = {name: value.to(torch.int32) for name, value in load_tensors(model / "trunk.safetensors").items()}
+    digest = save_tensors(model / "trunk.safetensors", tensors)
+    edit(model, lambda document: document["trunk"].update(sha256=digest))
+    refused(model, "trunk.safetensors", "floating-point")
+
+
+def test_a_comb_json_beyond_any_size_is_not_read(model):
+    with open(model / "comb.json", "ab") as file:
+        file.truncate(checkpoint.CARD_LIMIT + 1)
+    refused(model, "comb.json", "larger")

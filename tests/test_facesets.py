@@ -160,6 +160,24 @@ def test_several_plates_gather_in_one_faceset_and_one_plate_again_replaces_its_o
     ]
 
 
+def test_crops_of_equal_names_from_different_folders_do_not_replace_each_other(colour, tmp_path):
+    first, second = make_plate(tmp_path / "day1", frames=range(1, 3)), make_plate(tmp_path / "day2", frames=range(1, 4))
+    for _ in range(2):  # the second time each replaces its own
+        cut(first, tmp_path / "faceset", colour)
+        cut(second, tmp_path / "faceset", colour)
+    crops = [crop.name for crop in Faceset.load(tmp_path / "faceset").crops]
+    assert len(crops) == len(set(crops)) == 5
+    assert sorted(name for name in crops if len(name) == len("anna_0001.exr")) == [
+        "anna_0001.exr",
+        "anna_0002.exr",
+        "anna_0003.exr",
+    ]
+    origins = {
+        entry["origin"] for entry in json.loads((tmp_path / "faceset" / "faceset.json").read_text())["crops"]
+    }
+    assert len(origins) == 2
+
+
 def test_rights_once_given_stay_when_more_crops_are_added_without_them(colour, tmp_path):
     cut(make_plate(tmp_path, "one"), tmp_path / "faceset", colour)
     cut(make_plate(tmp_path, "two"), tmp_path / "faceset", colour, rights=None)

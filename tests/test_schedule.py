@@ -71,6 +71,27 @@ def test_the_end_is_the_top_level_at_full_gain(plan):
         assert (plan.at(progress).level, plan.at(progress).alpha) == (len(plan.shares) - 1, 1.0)
 
 
+def test_a_level_without_a_share_is_skipped_and_the_first_one_trained_is_there_at_once():
+    plan = by_weights((0.0, 0.0, 1.0, 1.0), 0.0, 1e-3, 1e-4)
+    phases = [plan.at(step / 100) for step in range(101)]
+    assert {phase.level for phase in phases} == {2, 3}
+    assert all(phase.alpha == 1.0 for phase in phases if phase.level == 2)
+    assert plan.at(0.5).alpha == 0.0
+
+
+def test_a_phase_says_where_its_level_ends(plan):
+    for progress in STEPS[::100]:
+        phase = plan.at(progress)
+        assert phase.end == pytest.approx(1.0 if phase.settling else starts(plan)[phase.level + 1])
+
+
+def test_the_settling_rate_ramps_down_exponentially_or_begins_low():
+    ramp = by_weights((1.0,), 0.5, 1e-3, 1e-5, "ramp")
+    assert [ramp.at(p).learning_rate for p in (0.49, 0.5, 0.75, 1.0)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
+    step = by_weights((1.0,), 0.5, 1e-3, 1e-5, "step")
+    assert [step.at(p).learning_rate for p in (0.49, 0.5, 1.0)] == pytest.approx([1e-3, 1e-5, 1e-5])
+
+
 def test_weights_are_shares_of_what_settling_leaves():
     plan = by_weights((1.0, 3.0), 0.2, 1e-4, 1e-5)
     assert plan.shares == pytest.approx((0.2, 0.6)) and plan.settle == 0.2

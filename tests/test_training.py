@@ -15,71 +15,20 @@ import torch
 from bodydouble import iterating
 from bodydouble.checkpoint import load_comb, load_tensors, read_card, rights_seal, save_tensors
 from bodydouble.errors import FacesetError, ModelError, UsageError
-from bodydouble.images import write_image
 from bodydouble.modelspace import ModelSpace, to_model
 from bodydouble.rights import rights_digest
 from bodydouble.settings import TrainSettings
 from bodydouble.training import TrainProgress, train
+from tiny import COLOURS, tiny_faceset
+from tiny import TINY_TRAINING as TINY
 
-TINY = TrainSettings(
-    resolution=16,
-    width=1 / 64,
-    iterations=4,
-    batch=2,
-    learning_rate=2e-3,
-    settle_learning_rate=1e-3,
-    l1_weight=0.0,
-    optimiser="adam",
-    precision="fp32",
-    device="cpu",
-    checkpoint_every_s=1e9,
-    report_every_s=0.0,
-)
-COLOURS = {"anna": (0.6, 0.2, 0.1), "ben": (0.1, 0.3, 0.7)}
 RIGHTS = {"schema": "bodydouble.rights", "version": 1, "performer": "Anna", "contact": "anna@example.org"}
-
-
-def make_faceset(
-    folder: Path,
-    persona: str,
-    *,
-    size: int = 24,
-    pad: int = 4,
-    crops: int = 4,
-    primaries: str = "ACEScg",
-    rights: object = None,
-) -> Path:
-    """A faceset of `crops` pictures: the persona's colour under stripes that differ from crop to crop."""
-    side = size + 2 * pad
-    entries = []
-    for number in range(crops):
-        stripes = 0.5 + 0.4 * np.sin(np.arange(side) / (2 + number))
-        rgb = np.asarray(COLOURS.get(persona, (0.5, 0.5, 0.5))) * stripes[:, None, None] * np.ones((side, side, 1))
-        matte = np.zeros((side, side, 1))
-        matte[side // 4 : -side // 4, side // 4 : -side // 4] = 1
-        name = f"{persona}_{number:04d}.exr"
-        write_image(
-            folder / "crops" / name, np.concatenate([rgb, matte], 2).astype(np.float32), ("R", "G", "B", "matte")
-        )
-        entries.append({"file": name, "plate": name, "frame": number})
-    document = {
-        "schema": "bodydouble.faceset",
-        "version": 1,
-        "persona": persona,
-        "size": size,
-        "pad": pad,
-        "primaries": primaries,
-        "rights": rights,
-        "crops": entries,
-    }
-    (folder / "faceset.json").write_text(json.dumps(document))
-    return folder
 
 
 @pytest.fixture(scope="module")
 def facesets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("facesets")
-    return [make_faceset(folder / "anna", "anna", rights=RIGHTS), make_faceset(folder / "ben", "ben")]
+    return [tiny_faceset(folder / "anna", "anna", rights=RIGHTS), tiny_faceset(folder / "ben", "ben")]
 
 
 def run(facesets: list[Path], out: Path, settings: TrainSettings = TINY) -> list[TrainProgress]:
@@ -312,17 +261,17 @@ def test_facesets_that_do_not_fit_together_are_named(facesets, tmp_path):
         "pad": {"pad": 2},
         "primaries": {"primaries": "lin_rec709_scene"},
     }.items():
-        other = make_faceset(tmp_path / name, "carl", crops=1, **different_kind)
+        other = tiny_faceset(tmp_path / name, "carl", crops=1, **different_kind)
         with pytest.raises(FacesetError, match=f"{name} has crops of .* extract them alike"):
             run([*facesets, other], tmp_path / "cast.comb")
     assert not (tmp_path / "cast.comb").exists()
 
 
 def test_two_facesets_of_one_persona_are_trained_together_if_their_rights_agree(facesets, tmp_path):
-    more = make_faceset(tmp_path / "more", "anna", crops=2, rights=RIGHTS)
+    more = tiny_faceset(tmp_path / "more", "anna", crops=2, rights=RIGHTS)
     run([*facesets, more], tmp_path / "cast.comb")
     assert read_card(tmp_path / "cast.comb").persona("anna").crops == 6
-    without = make_faceset(tmp_path / "without", "anna", crops=2)
+    without = tiny_faceset(tmp_path / "without", "anna", crops=2)
     with pytest.raises(FacesetError, match="different rights records of 'anna'"):
         run([*facesets, without], tmp_path / "other.comb")
 

@@ -1,7 +1,8 @@
-"""A face placed by hand and a model small enough for a test: what several test modules swap with."""
+"""A face placed by hand, a model and facesets small enough for a test: what several test modules use."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Sequence
 from pathlib import Path
 
@@ -13,7 +14,24 @@ from bodydouble.comb import Comb, CombDims
 from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
 from bodydouble.images import write_image
 from bodydouble.modelspace import ModelSpace
+from bodydouble.settings import TrainSettings
 from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
+
+TINY_TRAINING = TrainSettings(
+    resolution=16,
+    width=1 / 64,
+    iterations=4,
+    batch=2,
+    learning_rate=2e-3,
+    settle_learning_rate=1e-3,
+    l1_weight=0.0,
+    optimiser="adam",
+    precision="fp32",
+    device="cpu",
+    checkpoint_every_s=1e9,
+    report_every_s=0.0,
+)
+COLOURS = {"anna": (0.6, 0.2, 0.1), "ben": (0.1, 0.3, 0.7)}
 
 
 def face_at(x: float, y: float, side: float, angle: float = 0.0, confidence: float = 1.0) -> Face:
@@ -47,3 +65,40 @@ def tiny_shot(folder: Path, frames: Sequence[int] = range(1001, 1005), without_f
     write_shot_faces(folder / "shot.faces.json", ShotFaces(pattern, 96, 80, faces))
     model = tiny_comb(folder / "cast.comb")
     return ["swap", pattern, "--faces", str(folder / "shot.faces.json"), "--model", str(model), "--persona", "anna"]
+
+
+def tiny_faceset(
+    folder: Path,
+    persona: str,
+    *,
+    size: int = 24,
+    pad: int = 4,
+    crops: int = 4,
+    primaries: str = "ACEScg",
+    rights: object = None,
+) -> Path:
+    """A faceset of `crops` pictures: the persona's colour under stripes that differ from crop to crop."""
+    side = size + 2 * pad
+    entries = []
+    for number in range(crops):
+        stripes = 0.5 + 0.4 * np.sin(np.arange(side) / (2 + number))
+        rgb = np.asarray(COLOURS.get(persona, (0.5, 0.5, 0.5))) * stripes[:, None, None] * np.ones((side, side, 1))
+        matte = np.zeros((side, side, 1))
+        matte[side // 4 : -side // 4, side // 4 : -side // 4] = 1
+        name = f"{persona}_{number:04d}.exr"
+        write_image(
+            folder / "crops" / name, np.concatenate([rgb, matte], 2).astype(np.float32), ("R", "G", "B", "matte")
+        )
+        entries.append({"file": name, "plate": name, "frame": number})
+    document = {
+        "schema": "bodydouble.faceset",
+        "version": 1,
+        "persona": persona,
+        "size": size,
+        "pad": pad,
+        "primaries": primaries,
+        "rights": rights,
+        "crops": entries,
+    }
+    (folder / "faceset.json").write_text(json.dumps(document))
+    return folder

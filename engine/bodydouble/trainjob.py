@@ -89,7 +89,7 @@ class TrainJob:
 
         By iterations a level above costs more by its share of multiply-adds.
         """
-        progress = self.progress(state)
+        progress = min(self.progress(state), phase.end)
         budget = self.settings.time_budget_s
         if budget:
             return (phase.end - progress) * budget, (1 - progress) * budget
