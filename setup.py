@@ -30,6 +30,7 @@ def bundled_files() -> list[str]:
 
 
 C2PA = ["c2pa-python>=0.38,<0.39", "cryptography>=45"]  # its API still changes between minor versions
+FARM = ["openjd-cli>=0.8,<1", "opencue-pyoutline>=1.37,<2"]
 TEST = [
     "pytest>=8",
     "hypothesis>=6.100",
@@ -71,9 +72,10 @@ setup(
         "movie": ["av>=18,<19"],
         "mesh": MESH,
         "c2pa": C2PA,
+        "farm": FARM,
         "test": TEST,
         # playwright drives a Chromium that is there already, and fetches none
-        "dev": [*TEST, *MESH, *C2PA, "av>=18,<19", "playwright>=1.50,<2"],
+        "dev": [*TEST, *FARM, *MESH, *C2PA, "av>=18,<19", "playwright>=1.50,<2"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )

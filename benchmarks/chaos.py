@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import random
 import signal
@@ -36,6 +35,7 @@ from bodydouble_cli.main import run
 
 SIDE = 96
 WORKERS = 2
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -67,18 +67,24 @@ def chaos(folder: Path, kills: int, count: int, chance: random.Random) -> int:
     words = ["swap", str(folder / "plates" / "plate.####.exr"), "--faces", str(folder / "shot.faces.json")]
     words += ["--model", str(folder / "cast.comb"), "--persona", "anna", "--threads", "1", "--json"]
     started = time.monotonic()
-    assert finish(start(lambda: run([*words, "-o", str(folder / "clean")]), folder / "clean.log")) == 0
-    clean, whole_s = digests(folder / "clean"), time.monotonic() - started
-    frame_s = sum(seconds_of_frames(folder / "clean.log")) / count
-    first_s = max(1.0, whole_s - frame_s * count)
+    first = start(lambda: run([*words, "-o", str(folder / "clean")]), folder / "clean.log")
+    wait_for_frames(folder / "clean", 1)
+    first_s = time.monotonic() - started
+    assert finish(first) == 0
+    frame_s = (time.monotonic() - started - first_s) / count
+    clean = digests(folder / "clean")
     out, counts = folder / "out", Counts()
     while counts.killed < kills:
         before = standing(out)
         workers = [start(lambda: run([*words, "-o", str(out)]), folder / "killed.log") for _ in range(WORKERS)]
         for worker in workers:
-            wait_for_frames(out, len(before), chance.choice((0, 0, 1, 2, 3)), 2 * first_s, chance)
+            more = chance.choice((0, 0, 1, 2, 3))
+            if more:
+                wait_for_frames(out, len(before) + more)
+            else:
+                time.sleep(chance.uniform(0, WORKERS) * first_s)
             # A frame is written within a fifth of its time: some kills must fall there.
-            time.sleep(chance.uniform(0, 2) * frame_s)
+            time.sleep(chance.uniform(0, 2 * WORKERS) * frame_s)
             os.kill(worker, signal.SIGKILL)
         for worker in workers:
             ended = finish(worker)
@@ -86,7 +92,7 @@ def chaos(folder: Path, kills: int, count: int, chance: random.Random) -> int:
             counts.ended_before += ended != -signal.SIGKILL
         compare(before, standing(out), digests(out), clean, counts)
         counts.made += len(standing(out)) - len(before)
-    temporaries = [path for path in out.iterdir() if path.name not in clean]
+    temporaries = [path for path in out.iterdir() if path.name not in clean] if out.exists() else []
     before = standing(out)
     last = [start(lambda: run([*words, "-o", str(out)]), folder / f"last{index}.log") for index in range(WORKERS)]
     codes = [finish(worker) for worker in last]
@@ -96,6 +102,7 @@ def chaos(folder: Path, kills: int, count: int, chance: random.Random) -> int:
     finish(start(lambda: run([*words, "-o", str(out)]), folder / "sweep.log"))
     left = [path.name for path in out.iterdir() if path.name not in clean]
     wrong = {name for name, digest in clean.items() if digests(out).get(name) != digest}
+    print(f"the first frame after {first_s:.1f} s, then {frame_s:.2f} s each, where nothing is killed")
     print(f"{counts.killed} runs killed by SIGKILL, {WORKERS} at a time; {counts.ended_before} had ended before")
     print(f"{count} frames: {counts.made} made by killed runs, {count - len(before)} by the last two: {codes}")
     print(f"frames that are not those of a clean run, to the byte: {len(wrong)}")
@@ -105,12 +112,10 @@ def chaos(folder: Path, kills: int, count: int, chance: random.Random) -> int:
     return 1 if wrong or counts.partial or counts.remade or left or any(codes) else 0
 
 
-def wait_for_frames(out: Path, before: int, more: int, patience_s: float, chance: random.Random) -> None:
-    """Until so many more frames are there than before; 0 for some moment before the first."""
-    if more == 0:
-        time.sleep(chance.random() * patience_s / 2)
-    end = time.monotonic() + patience_s * more
-    while len(standing(out)) < before + more and time.monotonic() < end:
+def wait_for_frames(folder: Path, count: int) -> None:
+    """Until so many frames are there; not for ever, as the workers may have nothing more to do."""
+    end = time.monotonic() + PATIENCE_S
+    while len(standing(folder)) < count and time.monotonic() < end:
         time.sleep(0.01)
 
 
@@ -154,12 +159,6 @@ def digests(folder: Path) -> dict[str, str]:
     if not folder.exists():
         return {}
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("plate.*.exr"))}
-
-
-def seconds_of_frames(log: Path) -> list[float]:
-    """What the frames of a run took, from its event lines."""
-    events = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return [sum(event["seconds"].values()) for event in events if event["event"] == "frame_done"]
 
 
 def make_shot(folder: Path, count: int) -> int:

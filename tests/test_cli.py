@@ -56,6 +56,7 @@ SURFACE = {
         "--plate-view", "--ocio", "--colorspace", "--progress", "--json", "--report",
     },
     "serve": set(),
+    "submit": set(),
     "verify": {"--frames", "--plate", "--model", "--trust", "--json"},
     "sign": {"--frames-of", "--certificate", "--key", "--timestamp", "--out"},
 }  # fmt: skip

@@ -28,6 +28,7 @@ OWNERS = {
     "pytorch_msssim": {"losses", "quality"},
     "safetensors": {"checkpoint"},
     "jinja2": {"reviewpage"},
+    "outline": {"opencuejobs"},
     "matplotlib": {"reviewpage"},
 }
 

@@ -22,6 +22,7 @@ from bodydouble_cli.review import review
 from bodydouble_cli.serve import serve
 from bodydouble_cli.sign import sign
 from bodydouble_cli.signals import catch_signals
+from bodydouble_cli.submit import submit
 from bodydouble_cli.swap import swap
 from bodydouble_cli.train import train
 from bodydouble_cli.verify import verify
@@ -62,7 +63,10 @@ def cli() -> None:
     """
 
 
-for command in (demo, doctor, info, align, extract, train, persona, measure, swap, review, export, verify, sign, serve):
+COMMANDS = (
+    demo, doctor, info, align, extract, train, persona, measure, swap, review, export, verify, sign, serve, submit,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 
