@@ -1,5 +1,7 @@
 # make demo   the main job on the bundled shot, from a fresh clone
 # make test   the whole test suite, from a fresh clone
+# make docs   the manual, into site/
+# make bench  one page of timings of stages, peers, memory and scaling
 # make lint, make types, make wheel, make clean
 #
 # Everything runs in .venv, made here. PYTHON names the interpreter that makes it.
@@ -17,7 +19,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
 PACKAGING := setup.py pyproject.toml requirements/constraints.txt
 
-.PHONY: help demo test lint types wheel clean
+.PHONY: help demo test docs bench lint types wheel clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -28,6 +30,13 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest --durations=10 $(PYTEST_ARGS)
+
+docs: .venv/installed-test
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/bench.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -40,7 +49,7 @@ wheel: .venv/installed-test
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w "$(WHEELS)" .
 
 clean:
-	rm -rf .venv build dist demo_out .pytest_cache .mypy_cache .ruff_cache engine/*.egg-info cli/*.egg-info *.egg-info
+	rm -rf .venv build dist site demo_out .pytest_cache .mypy_cache .ruff_cache engine/*.egg-info cli/*.egg-info *.egg-info
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No python3.11 found. Install Python 3.11 or 3.12, or say: make PYTHON=/path/to/python3.11"; exit 2; }
@@ -57,4 +66,8 @@ clean:
 
 .venv/installed-test: .venv/installed
 	$(PIP_INSTALL) -e ".[dev]"
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(PIP_INSTALL) -e ".[bench]"
 	@touch $@

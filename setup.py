@@ -41,6 +41,10 @@ TEST = [
 ]
 MESH = ["ai-edge-litert>=2,<3"]  # runs MediaPipe's landmark network; the model file is the user's own
 
+DOCS = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0,<2", "mkdocstrings-python>=2,<3"]
+# What the benchmark page compares with.
+BENCH = ["opencv-python-headless>=4.10,<6", "kornia>=0.8,<0.10", "torchmetrics>=1.6,<2"]
+
 setup(
     name="bodydouble",
     version=version(),
@@ -73,9 +77,11 @@ setup(
         "mesh": MESH,
         "c2pa": C2PA,
         "farm": FARM,
+        "docs": DOCS,
+        "bench": BENCH,
         "test": TEST,
         # playwright drives a Chromium that is there already, and fetches none
-        "dev": [*TEST, *FARM, *MESH, *C2PA, "av>=18,<19", "playwright>=1.50,<2"],
+        "dev": [*TEST, *FARM, *MESH, *C2PA, *DOCS, "av>=18,<19", "playwright>=1.50,<2"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )
