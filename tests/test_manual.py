@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command
 
 import bodydouble
+from conftest import ROOT, Command
 
 
 @pytest.fixture(scope="module")
