@@ -23,7 +23,7 @@ OUTSIDE = {
 }
 REFERENCE = "reference.md"
 SECTIONS = {
-    "Guides": ["persona.md", "artist.md", "farm.md", "cli.md", "td.md", "rights.md", "troubleshooting.md"],
+    "Guides": ["persona.md", "artist.md", "farm.md", "cli.md", "nuke.md", "nuke_td.md", "td.md", "rights.md", "troubleshooting.md"],
     "Project": ["architecture.md", "contributing.md", "benchmarks.md", "changelog.md", "licences.md", "patents.md"],
 }
 """What stands where in the manual's list; pages that nobody put there are "How it works"."""
