@@ -32,7 +32,7 @@ test: .venv/installed-test
 	$(BIN)/python -m pytest --durations=10 $(PYTEST_ARGS)
 
 docs: .venv/installed-test
-	$(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html"
 
 bench: .venv/installed-bench

@@ -274,6 +274,11 @@ def test_commands_and_options_named_in_the_text_exist(page: Path):
             assert {word for word in rest if re.fullmatch("--?[a-z-]+", word)} <= known, words
 
 
+def test_the_table_of_the_readme_has_every_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(cli.commands) == set(re.findall(r"^\| `bodydouble ([a-z]+)", text, flags=re.MULTILINE))
+
+
 # ---------------------------------------------------------------- links
 
 

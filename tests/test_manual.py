@@ -15,7 +15,7 @@ from conftest import ROOT, Command
 def site(python: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mkdocs", reason="MkDocs is the optional extra 'docs'")
     folder = tmp_path_factory.mktemp("manual")
-    built = python("-m", "mkdocs", "build", "--strict", "--quiet", "-f", ROOT / "mkdocs.yml", "-d", folder)
+    built = python("-m", "mkdocs", "build", "--strict", "-f", ROOT / "mkdocs.yml", "-d", folder)
     assert built.returncode == 0, built.stderr
     return folder
 
