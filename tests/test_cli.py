@@ -24,8 +24,8 @@ SURFACE = {
     "info": {"--part", "--view", "--ocio", "--json"},
     "align": {
         "--out", "--frames", "--part", "--view", "--ocio", "--colorspace", "--stills", "--beta", "--smoothing",
-        "--landmarker", "--mesh-model",
-        "--handles", "--faces", "--fix", "--csv", "--overlay", "--overwrite", "--progress", "--json", "--report",
+        "--landmarker", "--mesh-model", "--handles", "--faces", "--fix", "--person", "--csv", "--nuke", "--overlay",
+        "--overwrite", "--progress", "--json", "--report",
     },
     "extract": {
         "--faces", "--persona", "--out", "--frames", "--person", "--size", "--min-confidence", "--rights", "--part",

@@ -94,15 +94,15 @@ def test_a_corner_pin_goes_out_and_comes_back() -> None:
     text = corner_pin_text("Pin", (5, 6), pinned, places, HEIGHT, from_height=256)
     assert " from1 {0 0}\n from2 {256 0}\n from3 {256 256}\n from4 {0 256}\n" in text
     found = parse_tracks(text, HEIGHT)
-    assert list(found) == ["to1", "to2", "to3", "to4"]
+    assert list(found) == ["Pin.to1", "Pin.to2", "Pin.to3", "Pin.to4"]
     for corner in range(4):
-        np.testing.assert_allclose(list(found[f"to{corner + 1}"].values()), places[:, corner], atol=5.1e-5)
+        np.testing.assert_allclose(list(found[f"Pin.to{corner + 1}"].values()), places[:, corner], atol=5.1e-5)
     assert [list(keys) for keys in found.values()] == [[5, 6]] * 4
 
 
 def test_an_old_tracker_and_keys_of_one_axis_alone_are_read() -> None:
     text = "Tracker3 {\n track1 {{curve L x10 1 x20 3} {curve x15 7}}\n track2 {5 6}\n name T\n}"
-    assert parse_tracks(text, 10) == {"track1": {10: (0.5, 2.5), 15: (1.5, 2.5), 20: (2.5, 2.5)}}
+    assert parse_tracks(text, 10) == {"T.track1": {10: (0.5, 2.5), 15: (1.5, 2.5), 20: (2.5, 2.5)}}
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,18 @@ import pytest
 from bodydouble.aligning import align_shot
 from bodydouble.chips import box_from_unit
 from bodydouble.colour import Colour
+from bodydouble.errors import InputError, UsageError
 from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
+from bodydouble.identifying import choose_person
 from bodydouble.images import read_plate, write_image
-from bodydouble.people import FoundFace, confidence, crowded, link_people
+from bodydouble.people import FoundFace, confidence, crowded, identity, link_people, nearest_person
 from bodydouble.quality import display_channel
 from bodydouble.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
+from bodydouble.shotfaces import read_shot_faces, write_shot_faces
 
 FRAMES = range(1001, 1041)
+PORTRAITS = Path(__file__).parent / "data" / "portraits"
 
 
 def face_at(x: float, y: float = 200.0, width: float = 140.0, score: float = 1.0, spread: float = 0.005) -> FoundFace:
@@ -154,3 +158,61 @@ def test_rendered_people_who_cross_keep_their_ids(crossing: PlateSequence) -> No
         steps = np.array([(walked[b] - walked[a]) / (b - a) for a, b in pairwise(walked)])
         assert (np.sign(steps) == np.sign(steps[0])).all(), "nobody turns back or jumps to the other"
         assert np.abs(np.abs(steps) - STEP).max() < 0.25 * STEP
+
+
+def test_the_nearest_person_is_told_and_how_far_they_are() -> None:
+    identities = {0: np.zeros(128), 1: np.full(128, 0.1)}
+    assert nearest_person(identities, np.full(128, 0.09)) == (1, pytest.approx(0.01 * np.sqrt(128)))
+    assert nearest_person({}, np.zeros(128)) is None
+    faces = {1: known(face_at(1), 3), 2: face_at(2), 3: known(face_at(3), 5)}
+    mean = identity(faces)
+    assert mean is not None
+    assert (mean[3], mean[5], mean.sum()) == (0.25, 0.25, 0.5)
+    assert identity({2: face_at(2)}) is None
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> PlateSequence:
+    """Two rendered people in one plate of twenty-one frames: A and B side by side; B leaves for five frames and comes back
+    elsewhere; then a cut to B alone, where A was.
+    """
+    portraits = {who: read_plate(PORTRAITS / f"{who}_0031.jpg").rgb() for who in "AB"}
+    folder = tmp_path_factory.mktemp("story")
+    for n in range(21):
+        picture = np.full((340, 720, 3), 0.35 if n < 16 else 0.7, np.float32)
+        if n < 16:
+            picture[10:330, 10 + n : 330 + n] = portraits["A"]
+        if n < 5 or n >= 10:
+            left = 380 - n if n < 5 else 395 if n < 16 else 20 + n
+            picture[10:330, left : left + 320] = portraits["B"]
+        write_image(folder / f"story.{1001 + n}.png", picture)
+    return PlateSequence.find(folder / "story.####.png")
+
+
+def test_a_reference_picture_finds_its_person_through_leaving_returning_and_a_cut(
+    story: PlateSequence, tmp_path: Path
+) -> None:
+    colour = Colour()
+    shot = align_shot(story, story.frames, colour, None, AlignSettings())
+    write_shot_faces(tmp_path / "story.faces.json", shot)
+    shot = read_shot_faces(tmp_path / "story.faces.json")
+    assert shot.people == (0, 1)
+    a, b = (choose_person(str(PORTRAITS / f"{who}_0000.jpg"), shot, colour) for who in "AB")
+    assert {a, b} == {0, 1}
+    assert shot.span(a) == (1001, 1016, 16)
+    assert shot.span(b) == (1001, 1021, 16)
+    seen = {frame: face for frame in story.frames if (face := shot.face(frame, b)) is not None}
+    assert set(seen) == {*range(1001, 1006), *range(1011, 1022)}
+    assert seen[1016].landmarks_px[30, 0] - seen[1017].landmarks_px[30, 0] > 300, "nothing is smoothed across the cut"
+    assert choose_person("1", shot, colour) == 1
+    with pytest.raises(UsageError, match=r"0 \(frames 1001-"):
+        choose_person("2", shot, colour)
+    with pytest.raises(UsageError, match="neither the number"):
+        choose_person("nobody.jpg", shot, colour)
+    with pytest.raises(UsageError, match="nobody in the shot looks like that"):
+        choose_person(str(PORTRAITS / "A_0000.jpg"), replace(shot, identities={b: shot.identities[b]}), colour)
+    with pytest.raises(UsageError, match="do not say who"):
+        choose_person(str(PORTRAITS / "A_0000.jpg"), replace(shot, identities={}), colour)
+    write_image(tmp_path / "wall.png", np.full((200, 200, 3), 0.5, np.float32))
+    with pytest.raises(InputError, match="no face in it"):
+        choose_person(str(tmp_path / "wall.png"), shot, colour)

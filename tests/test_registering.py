@@ -43,7 +43,7 @@ def test_a_stretched_face_moves_every_landmark_by_its_own_way() -> None:
 
 def test_light_that_changes_moves_nothing() -> None:
     dimmed = (textured() * 0.6).astype(np.uint8)
-    assert np.abs(motion(textured(), dimmed).shift_px).max() < 0.08
+    assert np.abs(motion(textured(), dimmed).shift_px).max() < 0.1
 
 
 def test_without_texture_the_landmarks_move_as_expected() -> None:

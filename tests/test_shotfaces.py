@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,33 @@ def _edited(folder: Path, edit: object) -> Path:
     edit(data)  # type: ignore[operator]
     path.write_text(json.dumps(data))
     return path
+
+
+def test_the_sidecar_says_from_when_to_when_each_person_is_there_and_who_it_is(tmp_path: Path) -> None:
+    who = np.linspace(-0.3, 0.3, 128)
+    write_shot_faces(tmp_path / "a.json", replace(shot(), identities={0: who}))
+    people = json.loads((tmp_path / "a.json").read_text())["people"]
+    assert [(p["person"], p["first"], p["last"], p["frames"]) for p in people] == [
+        (0, 1001, 1003, 2),
+        (1, 1001, 1001, 1),
+    ]
+    back = read_shot_faces(tmp_path / "a.json")
+    np.testing.assert_allclose(back.identities[0], who, atol=5.1e-5)
+    assert list(back.identities) == [0]
+    write_shot_faces(tmp_path / "b.json", back)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_one_person_alone_becomes_person_0() -> None:
+    alone = replace(shot(), identities={0: np.zeros(128), 1: np.ones(128)}).only(1)
+    assert alone.people == (0,)
+    assert [len(faces) for faces in alone.frames.values()] == [1, 0, 0]
+    assert alone.identities[0].all()
+
+
+def test_a_sidecar_from_before_people_were_listed_is_read(tmp_path: Path) -> None:
+    write_shot_faces(tmp_path / "a.json", shot())
+    data = json.loads((tmp_path / "a.json").read_text())
+    del data["people"]
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    assert read_shot_faces(tmp_path / "a.json").identities == {}

@@ -13,11 +13,13 @@ from bodydouble.settings import AlignSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
+    chosen_person,
     colorspace_option,
     frames_option,
     ocio_option,
     open_colour,
     part_option,
+    person_option,
     plate_argument,
     reporting_options,
     view_option,
@@ -79,9 +81,11 @@ DEFAULT = AlignSettings()
 @click.option(
     "--fix",
     type=click.Path(path_type=Path),
-    help="Pass through the frames placed by hand in this file; see docs/alignment.md.",
+    help="Pass through the frames placed by hand: *.json, or what was moved in a *.csv or Nuke tracks (*.nk).",
 )
+@person_option("Keep only this person, as person 0")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write the landmarks here, too, as CSV.")
+@click.option("--nuke", "nuke_path", type=click.Path(path_type=Path), help="Write Nuke tracks here, too, to be pasted.")
 @click.option(
     "--overlay",
     type=click.Path(path_type=Path, file_okay=False),
@@ -105,7 +109,9 @@ def align(
     mesh_model: Path | None,
     faces: Path | None,
     fix: Path | None,
+    person: str | None,
     csv_path: Path | None,
+    nuke_path: Path | None,
     overlay: Path | None,
     overwrite: bool,
     reporting: Reporting,
@@ -123,15 +129,17 @@ def align(
       bodydouble align portraits/anna_####.jpg --stills -o anna.faces.json
     """
     from bodydouble.aligning import align_shot, given_faces
-    from bodydouble.corrections import correct_shot, read_corrections
+    from bodydouble.corrections import correct_shot
     from bodydouble.landmarkcsv import write_landmarks_csv
     from bodydouble.overlay import write_overlays
     from bodydouble.reading import colour_notice, find_plate
     from bodydouble.shotfaces import write_shot_faces
+    from bodydouble.trackexchange import check_moved, read_moved, write_nuke_tracks
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
-    corrections = None if fix is None else read_corrections(fix)
+    if fix is not None:
+        check_moved(fix)
     settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills, handles=handles, landmarker=landmarker)
     sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
@@ -155,8 +163,10 @@ def align(
             empty += [frame for frame in wanted if not shot.frames[frame]]
         # The solve drops what was found in passing and is nobody's face; a frame that looked done then has none.
         dropped = [frame for frame in wanted if frame not in empty and not shot.frames.get(frame)]
-        if corrections is not None:
-            shot = correct_shot(shot, corrections)
+        if person is not None:
+            shot = shot.only(chosen_person(person, shot, colour) or 0)
+        if fix is not None:
+            shot = correct_shot(shot, read_moved(fix, shot))
         # The shot solve may have filled a gap that the detector left.
         for frame in empty:
             if shot.frames.get(frame):
@@ -170,6 +180,9 @@ def align(
         if csv_path is not None:
             write_landmarks_csv(csv_path, shot)
             run.output("landmarks", csv_path)
+        if nuke_path is not None:
+            write_nuke_tracks(nuke_path, shot)
+            run.output("tracks", nuke_path)
         if overlay is not None:
             for _ in write_overlays(sequence, wanted, shot, overlay, colour, colorspace):
                 pass

@@ -12,12 +12,14 @@ from bodydouble.events import FrameDone, FrameSkipped
 from bodydouble.settings import ExtractSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
+    chosen_person,
     colorspace_option,
     frames_option,
     json_option,
     ocio_option,
     open_colour,
     part_option,
+    person_option,
     plate_argument,
     view_option,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--persona", required=True, metavar="NAME", help="Name the persona will be asked for by.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Faceset folder; is added to.")
 @frames_option
-@click.option("--person", type=int, help="Which person of the shot.  [default: the most prominent one]")
+@person_option("Which person of the shot")
 @click.option("--size", type=int, default=ExtractSettings.size, show_default=True, help="Pixels across a crop.")
 @click.option(
     "--min-confidence",
@@ -54,7 +56,7 @@ def extract(
     persona: str,
     out: Path,
     frames: FrameRange | None,
-    person: int | None,
+    person: str | None,
     size: int,
     min_confidence: float,
     rights: Path | None,
@@ -93,7 +95,7 @@ def extract(
             sequence,
             wanted,
             shot,
-            person,
+            chosen_person(person, shot, colour),
             persona,
             out,
             colour,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bodydouble.errors import BodydoubleError
+from bodydouble.errors import BodydoubleError, UsageError
 from bodydouble.settings import WIDTH_PRESETS
 from bodydouble_cli.displays import FORMATS
 from bodydouble_cli.progress import Reporting
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bodydouble.colour import Colour
     from bodydouble.frames import FrameRange
     from bodydouble.sequences import PlateSequence
+    from bodydouble.shotfaces import ShotFaces
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -188,3 +189,23 @@ def chosen_frames(plate: PlateSequence, frames: FrameRange | None) -> tuple[int,
     if frames is not None:
         return tuple(sorted(set(frames)))
     return tuple(sorted({*plate.frames, *plate.missing}))
+
+
+def person_option(what: str) -> Callable[[Command], Command]:
+    """`--person`, by number or by a picture; `what` begins the help text."""
+    return click.option(
+        "--person", metavar="N|PICTURE", help=f"{what}: a number, or a picture.  [default: the most prominent person]"
+    )
+
+
+def chosen_person(person: str | None, shot: ShotFaces | None, colour: Colour) -> int | None:
+    """The number of the person that `--person` names. Errors: as `identifying.choose_person`."""
+    if person is None:
+        return None
+    if shot is not None:
+        from bodydouble.identifying import choose_person
+
+        return choose_person(person, shot, colour)
+    if person.isdigit():
+        return int(person)
+    raise UsageError("--person with a picture needs --faces, from `bodydouble align`: they say who is who.")

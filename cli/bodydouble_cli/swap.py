@@ -16,11 +16,13 @@ from bodydouble_cli.farming import FrameChoice, frame_options, run_options
 from bodydouble_cli.guides import chosen_guides, guide_options
 from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
+    chosen_person,
     colorspace_option,
     device_option,
     ocio_option,
     open_colour,
     part_option,
+    person_option,
     plate_argument,
     reporting_options,
     view_option,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     "--faces", type=click.Path(path_type=Path), help="Shot faces from align.  [default: aligns the whole plate first]"
 )
 @frame_options
-@click.option("--person", type=int, help="Whose face to replace.  [default: the most prominent person]")
+@person_option("Whose face to replace")
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's]")
 @click.option("--patch", metavar="OUT", help="Also write the crop-space swap, with its matrix: a pattern or a folder.")
@@ -61,7 +63,7 @@ def swap(
     persona: str,
     faces: Path | None,
     frames: FrameChoice,
-    person: int | None,
+    person: str | None,
     production: str | None,
     compression: str | None,
     patch: str | None,
@@ -133,7 +135,7 @@ def swap(
             look,
             device=device,
             overwrite=overwrite,
-            person=person,
+            person=chosen_person(person, shot, colour),
             compression=compression,
             production=production,
             patches=patches,

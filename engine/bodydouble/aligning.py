@@ -25,7 +25,7 @@ from bodydouble.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.landmarkcsv import read_landmarks_csv
 from bodydouble.landmarking import Landmarks
 from bodydouble.mesh import MeshLandmarker
-from bodydouble.people import FACE_SPREAD, MEMORY, FoundFace, crowded, link_people, same_place
+from bodydouble.people import FACE_SPREAD, MEMORY, FoundFace, crowded, identity, link_people, same_place
 from bodydouble.reading import read_frame
 from bodydouble.settings import AlignSettings
 from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces
@@ -226,17 +226,21 @@ def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: Alig
     shot = sorted(measured, key=lambda found: found.frame)
     numbers = [found.frame for found in shot]
     frames: dict[int, tuple[Face, ...]] = {number: () for number in numbers}
+    identities: dict[int, NDArray[np.float64]] = {}
     if settings.stills:
         frames |= {found.frame: still_faces(found.faces) for found in shot}
     else:
         cuts = shot_changes({found.frame: found.small for found in shot})
         for person, track in enumerate(link_people({found.frame: found.faces for found in shot}, cuts)):
+            if (known := identity(track)) is not None:
+                identities[person] = known.astype(np.float64)
             for frame, face in solve_person(person, track, numbers, settings, cuts).items():
                 frames[frame] += (face,)
     width, height, aspect = (shot[0].width, shot[0].height, shot[0].pixel_aspect) if shot else (0, 0, 1.0)
     if aspect != 1:
         frames = {number: tuple(_squeezed(face, aspect) for face in faces) for number, faces in frames.items()}
-    return ShotFaces(pattern, width, height, frames, aspect, asdict(settings), f"bodydouble {bodydouble.__version__}")
+    tool = f"bodydouble {bodydouble.__version__}"
+    return ShotFaces(pattern, width, height, frames, aspect, asdict(settings), tool, identities)
 
 
 def _squeezed(face: Face, pixel_aspect: float) -> Face:

@@ -96,9 +96,9 @@ def corner_pin_text(
 def parse_tracks(text: str, height: int) -> Tracks:
     """Track name → frame → (x, y) in plate pixels, of every key of the trackers and corner pins in a Nuke script.
 
-    The corners of a CornerPin2D are the tracks `to1` … `to4`. Tracks without keys are left out. `height`: of the
-    plate's display window. Raises SidecarError where there is no such node, where two tracks have one name, or where a
-    track is driven by an expression.
+    The corners of a CornerPin2D named NODE are the tracks `NODE.to1` … `NODE.to4`. Tracks without keys are left out.
+    `height`: of the plate's display window. Raises SidecarError where there is no such node, where two tracks have one
+    name, or where a track is driven by an expression.
     """
     tracks: Tracks = {}
     nodes = 0
@@ -169,7 +169,7 @@ def _animations(kind: str, body: str) -> Iterator[tuple[str, str, str]]:
         for name in names:
             values = [value.text for value in _words(knobs.get(name, ""))]
             if len(values) == 2:
-                yield name, values[0], values[1]
+                yield f"{knobs.get('name', kind)}.{name}", values[0], values[1]
         return
     table = [value.text for value in _words(knobs.get("tracks", ""))]
     if len(table) < 3:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bodydouble.geometry import apply, similarity_scale
 
@@ -113,6 +113,22 @@ def link_people(frames: Mapping[int, Sequence[FoundFace]], cuts: Collection[int]
     return sorted(_reunited(people), key=_prominence, reverse=True)
 
 
+def identity(track: Mapping[int, FoundFace]) -> Embedding | None:
+    """(128,) mean embedding of a track; None where nobody asked who it is."""
+    seen = _embeddings(track)
+    return np.asarray(np.mean(seen, axis=0), np.float32) if seen else None
+
+
+def nearest_person(identities: Mapping[int, ArrayLike], embedding: ArrayLike) -> tuple[int, float] | None:
+    """The person whose identity is nearest to an embedding, and how far it is; None where nobody's is known.
+
+    Farther than `STRANGER` it is somebody else.
+    """
+    asked = np.asarray(embedding, np.float64)
+    away = [(float(np.linalg.norm(np.asarray(known) - asked)), person) for person, known in identities.items()]
+    return None if not away else (min(away)[1], min(away)[0])
+
+
 def confidence(score: float, spread: float, residual: float = 0.0) -> float:
     """How far landmarks can be trusted, 0..1.
 
@@ -151,8 +167,8 @@ def _reunited(tracks: Sequence[dict[int, FoundFace]]) -> list[dict[int, FoundFac
 
 def _identity_distance(one: Mapping[int, FoundFace], other: Mapping[int, FoundFace]) -> float:
     """Distance of the mean embeddings of two tracks; infinite where one has none."""
-    a, b = _embeddings(one), _embeddings(other)
-    return float(np.linalg.norm(np.mean(a, axis=0) - np.mean(b, axis=0))) if a and b else np.inf
+    a, b = identity(one), identity(other)
+    return np.inf if a is None or b is None else float(np.linalg.norm(a - b))
 
 
 def _strangers(track: Mapping[int, FoundFace], face: FoundFace) -> bool:

@@ -29,10 +29,14 @@ NORMAL_FLOOR = 10.0
 AFFINE_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 0.8, 35.0, 0.15
 """Prior on the shifts: standard deviation of the affine part, of the smooth part (which agrees over `SMOOTH_REACH_PX`),
 and of each landmark's own."""
+LIDS = [37, 38, 40, 41, 43, 44, 46, 47]
+LID_SIZE, LID_PX = 0.35, 1.5
+"""Lids slide over what is around them: their patches are smaller by a factor, and each may go its own way further."""
 SAMPLES = 20.0
 """How many independent samples a patch counts for; its pixels are correlated."""
 OUTLIER = 2.0
 """Difference of normalised pixels at which a sample has half its weight (Geman and McClure)."""
+LEAST_AGREEMENT = 0.01
 DISTANCES = (1, 2)
 """Frames apart that are registered."""
 ITERATIONS = 6
@@ -79,15 +83,17 @@ def normalised(picture_u8: NDArray[np.uint8]) -> Picture:
 
 
 class Patches:
-    """The patches of one normalised picture around (N, 2) points, with their gradients, ready to be found in others."""
+    """The patches of one normalised picture around (68, 2) points, with their gradients, to be found in others."""
 
     def __init__(self, picture: Picture, points: Points) -> None:
         self.points = points
         steps = np.arange(-PATCH_RADIUS, PATCH_RADIUS + 1, PATCH_STEP, dtype=np.float32)
         y, x = np.meshgrid(steps, steps, indexing="ij")
         inside = x**2 + y**2 <= PATCH_RADIUS**2
-        self._x, self._y = x[inside], y[inside]
-        window = np.exp(-(self._x**2 + self._y**2) / (2 * PATCH_SIGMA**2))
+        x, y = x[inside], y[inside]
+        window = np.exp(-(x**2 + y**2) / (2 * PATCH_SIGMA**2))
+        sizes = _of_marks(1.0, LID_SIZE)[:, None]
+        self._x, self._y = x * sizes, y * sizes  # N, samples
         self._window = (window / window.sum()).astype(np.float32)
         self._values = self._centred(picture, points)
         self._gradient_x = self._centred(np.asarray(np.gradient(picture, axis=1), np.float32), points)
@@ -96,7 +102,7 @@ class Patches:
         self._prior = np.linalg.inv(_prior_covariance(points))
 
     def find(self, other: Picture, guess: Points) -> Motion:
-        """The motion of the patches to another picture; `guess`: (N, 2) where the landmarks are expected there."""
+        """The motion of the patches to another picture; `guess`: (68, 2) where the landmarks are expected there."""
         count = len(self.points)
         here, diagonal = guess.copy(), np.arange(count)
         system = np.empty((2 * count, 2 * count))
@@ -130,7 +136,9 @@ class Patches:
             if np.abs(step).max() < CONVERGED_PX:
                 break
         agreement = 1 - error / np.maximum(self._variance, 1e-6)
-        return Motion(here - self.points, _marginal_information(system), agreement)
+        # Where something else has come before a patch, its edges are none of the face's.
+        known = np.clip(agreement, LEAST_AGREEMENT, 1) ** 2
+        return Motion(here - self.points, _marginal_information(system) * known[:, None, None], agreement)
 
     def _centred(self, picture: Picture, points: Points) -> Picture:
         """(N, samples) of the picture in the patches around points, each patch without its mean."""
@@ -138,6 +146,13 @@ class Patches:
             picture, points[:, :1].astype(np.float32) + self._x, points[:, 1:].astype(np.float32) + self._y
         )
         return values - (values @ self._window)[:, None]
+
+
+def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
+    """(68,) a value for each landmark."""
+    values = np.full(68, usual, np.float32)
+    values[LIDS] = lids
+    return values
 
 
 def _prior_covariance(points: Points) -> NDArray[np.float64]:
@@ -148,7 +163,7 @@ def _prior_covariance(points: Points) -> NDArray[np.float64]:
     return (
         AFFINE_PX**2 * (1 + centred @ centred.T)
         + SMOOTH_PX**2 * np.exp(-squared / (2 * SMOOTH_REACH_PX**2))
-        + OWN_PX**2 * np.eye(len(points))
+        + np.diag(_of_marks(OWN_PX, LID_PX) ** 2)
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class ShotFaces:
     """The faces of a plate: `plate` is its pattern, `frames` maps a frame number to its faces, sorted by person.
 
     `width`, `height`: the display window. `pixel_aspect`: width of a pixel over its height. `settings`: what `align`
-    ran with.
+    ran with. `identities`: person → (128,) mean embedding, where somebody asked who it is.
     `tool`: which version wrote it.
     """
 
@@ -76,6 +76,7 @@ class ShotFaces:
     pixel_aspect: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     tool: str = ""
+    identities: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def face(self, frame: int, person: int | None = None) -> Face | None:
         """The face of a person in a frame, None if there is none. `person` None: the most prominent one."""
@@ -86,6 +87,20 @@ class ShotFaces:
     def people(self) -> tuple[int, ...]:
         """The ids of everybody in the shot."""
         return tuple(sorted({face.person for faces in self.frames.values() for face in faces}))
+
+    def span(self, person: int) -> tuple[int, int, int]:
+        """First and last frame of a person, and in how many frames there is a face."""
+        frames = [frame for frame, faces in self.frames.items() if any(face.person == person for face in faces)]
+        return min(frames), max(frames), len(frames)
+
+    def only(self, person: int) -> ShotFaces:
+        """The shot with one person alone, who becomes person 0."""
+        frames = {
+            frame: tuple(replace(face, person=0) for face in faces if face.person == person)
+            for frame, faces in self.frames.items()
+        }
+        identities = {0: self.identities[person]} if person in self.identities else {}
+        return replace(self, frames=frames, identities=identities)
 
 
 def read_shot_faces(path: str | Path) -> ShotFaces:
@@ -125,7 +140,7 @@ def _shot(data: dict[str, Any], path: str | Path) -> ShotFaces:
         for number, faces in data["frames"].items():
             where = f"frames.{number}"
             frames[int(number)] = tuple(_face(face) for face in faces)
-        where = "plate, width, height, pixel_aspect, settings or tool"
+        where = "plate, width, height, pixel_aspect, settings, people or tool"
         return ShotFaces(
             plate=str(data["plate"]),
             width=int(data["width"]),
@@ -134,6 +149,11 @@ def _shot(data: dict[str, Any], path: str | Path) -> ShotFaces:
             pixel_aspect=float(data["pixel_aspect"]),
             settings=dict(data["settings"]),
             tool=str(data["tool"]),
+            identities={
+                int(person["person"]): _array("identity", person["identity"], (128,))
+                for person in data.get("people", ())
+                if person.get("identity")
+            },
         )
     except KeyError as error:
         raise SidecarError(f"{path}: {where}: the field {error} is missing. Run `bodydouble align` again.") from error
@@ -169,6 +189,18 @@ def _face_data(face: Face) -> dict[str, Any]:
     }
 
 
+def _person_data(shot: ShotFaces, person: int) -> dict[str, Any]:
+    first, last, count = shot.span(person)
+    known = shot.identities.get(person)
+    return {
+        "person": person,
+        "first": first,
+        "last": last,
+        "frames": count,
+        "identity": None if known is None else np.asarray(known).round(4).tolist(),
+    }
+
+
 def _text(shot: ShotFaces) -> str:
     """JSON with one face a line: readable, and a diff of two sidecars shows the faces that changed."""
     head = {
@@ -180,12 +212,15 @@ def _text(shot: ShotFaces) -> str:
         "height": shot.height,
         "pixel_aspect": shot.pixel_aspect,
         "settings": dict(shot.settings),
+        "people": [],
     }
     rows = []
     for number in sorted(shot.frames):
         faces = ",\n".join("      " + json.dumps(_face_data(face)) for face in shot.frames[number])
         rows.append(f'    "{number}": [\n{faces}\n    ]' if faces else f'    "{number}": []')
+    people = ",\n".join("    " + json.dumps(_person_data(shot, person)) for person in shot.people)
     opening = json.dumps(head, indent=2, ensure_ascii=False)[:-2]
+    opening = opening.replace('"people": []', f'"people": [\n{people}\n  ]' if people else '"people": []')
     return f'{opening},\n  "frames": {{\n' + ",\n".join(rows) + "\n  }\n}\n"
 
 
