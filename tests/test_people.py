@@ -173,9 +173,7 @@ def test_the_nearest_person_is_told_and_how_far_they_are() -> None:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> PlateSequence:
-    """Two rendered people in one plate of twenty-one frames: A and B side by side; B leaves for five frames and comes back
-    elsewhere; then a cut to B alone, where A was.
-    """
+    """Two rendered people side by side; B leaves for five frames, comes back elsewhere; then B alone, where A was."""
     portraits = {who: read_plate(PORTRAITS / f"{who}_0031.jpg").rgb() for who in "AB"}
     folder = tmp_path_factory.mktemp("story")
     for n in range(21):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import bodydouble
 from bodydouble.chips import box_from_unit, face_picture, unit_from_box
-from bodydouble.cuts import picture_change, shot_changes
+from bodydouble.cuts import CHANGE, PEAK, picture_change, shot_changes
 from bodydouble.faces import STILL_BOX_PX, DlibLandmarker, FaceFinder
 from bodydouble.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.landmarkcsv import read_landmarks_csv
@@ -44,8 +44,6 @@ ANCHOR_FRAMES = 8
 """The detector looks at frames whose number is a multiple of it, whatever the frames before say."""
 IDENTITY_FRAMES = 2 * ANCHOR_FRAMES
 """Frames whose number is a multiple of it ask every face for its identity again."""
-ABRUPT = 0.15
-"""1 - correlation of a frame with the one before above which the detector looks: a cut, or nearly one."""
 FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
 """A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""
 NETWORK_FRAMES = 2 * ANCHOR_FRAMES
@@ -65,7 +63,8 @@ class FrameDetections:
     made that much wider: a face that is squeezed is found badly, and no similarity lays it on an upright one.
     `solve_shot` brings them back to the plate's own.
 
-    `small`: the whole frame as a small grey picture (`cuts.small_picture`), which tells where the shot changes.
+    `small`: the whole frame as a small grey picture (`cuts.small_picture`), which tells where the shot changes;
+    `change`: how far it is from that of the frame before.
     """
 
     frame: int
@@ -75,6 +74,7 @@ class FrameDetections:
     height: int
     small: NDArray[np.uint8]
     pixel_aspect: float = 1.0
+    change: float = 0.0
 
 
 def align_shot(
@@ -156,17 +156,21 @@ def align_frames(
     for frame, picture in _read_ahead(plate, frames):
         started = time.perf_counter()
         views = frame_views(picture, colour, colorspace, STILL_BOX_PX if settings.stills else FACE_PX)
+        change = 0.0
         if settings.stills:
             faces = list(measure_faces(finder, views, settings))
         else:
             near = before if before is not None and abs(frame - before.frame) <= NEAR_FRAMES else None
             lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
-            followed = _followed(finder, views, frame, near, settings)
-            faces = _detected(finder, views, frame, near, lost, settings) if followed is None else followed
+            change = picture_change(near.small, views.small) if near is not None else 0.0
+            abrupt = near is not None and change > max(CHANGE, PEAK * near.change)
+            followed = None if abrupt else _followed(finder, views, frame, near, settings)
+            asked = abrupt or frame % IDENTITY_FRAMES == 0
+            faces = _detected(finder, views, frame, near, lost, settings, asked) if followed is None else followed
             lost |= {(frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))}
         seconds = time.perf_counter() - started
         before = FrameDetections(
-            frame, tuple(faces), seconds, picture.width, picture.height, views.small, picture.pixel_aspect
+            frame, tuple(faces), seconds, picture.width, picture.height, views.small, picture.pixel_aspect, change
         )
         yield before
 
@@ -299,8 +303,6 @@ def _followed(
     wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
     if not wanted or any(crowded(face, wanted) for face in wanted):
         return None
-    if picture_change(near.small, views.small) > ABRUPT:
-        return None
     faces = list(follow_faces(finder, views, wanted, settings))
     return faces if len(faces) == len(wanted) else None
 
@@ -312,14 +314,18 @@ def _detected(
     near: FrameDetections | None,
     lost: Mapping[tuple[int, int], FoundFace],
     settings: AlignSettings,
+    asked: bool,
 ) -> list[FoundFace]:
-    """The faces that the detector finds, and those of the frame before that it misses; who they are, where asked."""
+    """The faces that the detector finds, and those of the frame before that it misses.
+
+    `asked`: who everybody is, not only those whose place does not tell.
+    """
     past = near.faces if near is not None else ()
     network = near is None or frame % NETWORK_FRAMES == 0
     faces = list(measure_faces(finder, views, settings, network))
     faces += follow_faces(finder, views, _missing(past, faces), settings)
     hidden = list(lost.values())
-    known = () if frame % IDENTITY_FRAMES == 0 else past
+    known = () if asked else past
     return [_identified(finder, views, face, [*faces, *hidden], known) for face in faces]
 
 
