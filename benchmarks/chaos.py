@@ -30,9 +30,12 @@ from bodydouble.comb import Comb, CombDims
 from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
 from bodydouble.images import write_image
 from bodydouble.modelspace import ModelSpace
+from bodydouble.reading import find_plate  # noqa: F401
 from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
+from bodydouble.swapping import swap_sequence  # noqa: F401
 from bodydouble_cli.main import run
 
+# Imported for the sake of what they load: a forked run finds it there.
 SIDE = 96
 WORKERS = 2
 PATIENCE_S = 60.0
