@@ -58,13 +58,12 @@ class Still:
         return float(np.hypot(*(self.points_px[0] - self.points_px[1])))
 
 
-def stills(folder: Path) -> Iterator[Still]:
-    """All marked faces below a folder."""
-    for path in sorted(folder.glob("*/*.tem")):
+def stills(folder: Path, step: int) -> Iterator[tuple[int, Still]]:
+    """Every `step`-th marked face below a folder, with its number among all."""
+    for number, path in list(enumerate(sorted(folder.glob("*/*.tem"))))[::step]:
         lines = path.read_text(encoding="utf-8").split("\n")
-        yield Still(
-            path.with_suffix(".jpg"), np.array([line.split() for line in lines[1 : 1 + int(lines[0])]], np.float64)
-        )
+        points = np.array([line.split() for line in lines[1 : 1 + int(lines[0])]], np.float64)
+        yield number, Still(path.with_suffix(".jpg"), points)
 
 
 def raw_landmarks(predictor: dlib.shape_predictor, image: NDArray[np.uint8], box_px: Points) -> Points:
@@ -122,15 +121,16 @@ def cell(values: list[float]) -> str:
 
 @click.command()
 @click.option("--mesh-model", type=click.Path(path_type=Path), envvar="BODYDOUBLE_MESH_MODEL", help="Compare it, too.")
+@click.option("--step", default=1, show_default=True, help="Measure every n-th face.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the single errors here.")
-def main(mesh_model: Path | None, json_path: Path | None) -> None:
+def main(mesh_model: Path | None, step: int, json_path: Path | None) -> None:
     """Print the errors of raw dlib, the nine-fold average, ours and the mesh, mean (95th percentile)."""
     predictor = dlib.shape_predictor(str(find_model(LANDMARK_MODEL)))
     compared = finders(mesh_model)
     rows: dict[str, dict[str, list[float]]] = {"raw dlib": {}} | {name: {} for name in compared}
     hairlines: dict[float, list[Points]] = {forehead: [] for forehead in HAIRLINES}
     count = found = 0
-    for still in stills(synth_folder().parent / "real" / "faces"):
+    for number, still in stills(synth_folder().parent / "real" / "faces", step):
         image = np.rint(read_image(still.path)[..., :3] * 255).astype(np.uint8)
         faces = compared["ours"].search(image, size=DETECT_SIZE, vouched=True)
         count += 1
@@ -148,7 +148,7 @@ def main(mesh_model: Path | None, json_path: Path | None) -> None:
             irises = np.hypot(*(marks["mesh"].irises_px - still.points_px[list(PUPILS)]).T)
             rows["mesh"].setdefault("pupil", []).extend((100 * irises / still.pupils_px).tolist())
         for forehead, held in hairlines.items():
-            if count % 2 == 0:  # the curve was tuned on the others
+            if number % 2:  # the curve was tuned on the others
                 held.append(hairline_errors(still, landmarks["ours"], forehead))
         if count % 10 == 0:
             click.echo(f"{count} faces", err=True)
@@ -159,6 +159,8 @@ def main(mesh_model: Path | None, json_path: Path | None) -> None:
         click.echo(f"{region:18}" + "".join(f"{text:>18}" for text in cells))
     for forehead, held in hairlines.items():
         away = np.abs(np.array(held)).ravel()
+        if not away.size:
+            continue
         click.echo(f"outline to hairline, forehead {forehead}, held out: {cell(away.tolist())} % of the eyes' distance")
     if json_path is not None:
         json_path.write_text(json.dumps(rows, indent=2), encoding="utf-8")
