@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.chips import resample
+from bodydouble.chips import box_from_unit, resample
 from bodydouble.errors import InputError
 from bodydouble.faces import (
     EMBEDDING_MODEL,
@@ -129,6 +129,20 @@ def test_a_sure_face_costs_no_network_and_an_unsure_one_is_vouched_for(
     assert finder.search(image, threshold=-0.4, network=False) == [unsure]
     assert finder.search(image, threshold=-0.4) == []  # nobody vouches for it, on a chip or in the picture
     assert [shape[0] < 200 for shape in asked] == [True, False]
+
+
+def test_a_face_suspected_in_two_sizes_is_one_face(
+    finder: FaceFinder, portraits: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, truth = portraits["A_0000"]
+    box = box_from_unit(unit_from_landmarks(truth))
+    width = box[2] - box[0]
+    larger = box + 0.3 * width * np.array([-1, -1, 1, 1])
+    beside = box + width * np.array([1, 0, 1, 0])
+    weak = [Detection(box, -0.2), Detection(larger, -0.3), Detection(beside, -0.4)]
+    monkeypatch.setattr(FaceFinder, "detect", lambda *arguments: weak)
+    monkeypatch.setattr(FaceFinder, "_network_score_at", lambda *arguments: 0.1)
+    assert [find.box_px is box or find.box_px is beside for find in finder.search(image)] == [True, True]
 
 
 def test_the_network_is_asked_where_the_detector_hardly_believes_in_a_face(finder: FaceFinder, hard: dict) -> None:

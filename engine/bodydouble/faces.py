@@ -283,13 +283,12 @@ def _score_in(chip: Chip, finds: Iterable[Detection]) -> float | None:
 
 
 def _overlaps(found: Detection, others: Iterable[Detection]) -> bool:
-    """Whether the find is one of the others again: boxes that share a third of what both cover."""
+    """Whether the find is one of the others again, perhaps in another size: they share half of the smaller box."""
     for other in others:
         low = np.maximum(found.box_px[:2], other.box_px[:2])
         high = np.minimum(found.box_px[2:], other.box_px[2:])
-        shared = float(np.prod(np.maximum(high - low, 0)))
-        area = sum(float(np.prod(d.box_px[2:] - d.box_px[:2])) for d in (found, other)) - shared
-        if shared > area / 3:
+        smaller = min(float(np.prod(d.box_px[2:] - d.box_px[:2])) for d in (found, other))
+        if float(np.prod(np.maximum(high - low, 0))) > smaller / 2:
             return True
     return False
 
