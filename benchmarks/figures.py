@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble import quality
+from bodydouble import likeness, quality
 from bodydouble.aligning import measure_faces
 from bodydouble.faces import FaceFinder
 from bodydouble.images import read_image, read_plate
@@ -139,7 +139,7 @@ def look(rgb: NDArray[np.float32], true_px: Points, people: Embeddings, finder: 
     code = display_code(rgb)
     image = _u8(code)
     embedding = finder.embedding(image, true_px)
-    distances = {name: quality.identity(embedding, faces).euclidean for name, faces in people.items()}
+    distances = {name: likeness.identity(embedding, faces).euclidean for name, faces in people.items()}
     return Look(code, _face_at(image, true_px, finder), distances)
 
 
@@ -233,7 +233,7 @@ def _frame_figures(
 
 
 def _landmark_error(seen: Look, true_px: Points) -> float:
-    return NAN if seen.landmarks_px is None else quality.landmark_error(seen.landmarks_px, true_px)
+    return NAN if seen.landmarks_px is None else likeness.landmark_error(seen.landmarks_px, true_px)
 
 
 def _outside(picture: Plate, plate: Plate) -> float:

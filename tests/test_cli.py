@@ -57,6 +57,10 @@ SURFACE = {
     },
     "serve": set(),
     "submit": set(),
+    "evaluate": {
+        "--result", "--persona", "--people", "--truth", "--truth-matte", "--faces", "--person", "--frames", "--model",
+        "--performer", "--production", "--device", "--part", "--view", "--ocio", "--colorspace", "--csv", "--json",
+    },
     "verify": {"--frames", "--plate", "--model", "--trust", "--json"},
     "sign": {"--frames-of", "--certificate", "--key", "--timestamp", "--out"},
 }  # fmt: skip

@@ -104,6 +104,18 @@ def test_ssim_of_a_corner_matte_equals_ssim_on_the_whole_picture(rng):
     assert quality.ssim(result, truth, weight) == pytest.approx(corner, abs=1e-9)
 
 
+def test_the_tone_error_is_of_light_and_not_of_features(rng):
+    truth, weight = scene(), np.ones((96, 96), np.float32)
+    assert quality.tone_error(truth, truth, weight) == 0
+    darker = truth - np.array([0.03, 0.0, 0.04], np.float32)
+    assert quality.tone_error(darker, truth, weight) == pytest.approx(50.0, rel=1e-3)
+    side = np.where(np.arange(96)[None, :, None] < 48, 0.05, -0.05).astype(np.float32)
+    assert quality.tone_error(truth + side, truth, weight) == pytest.approx(50 * math.sqrt(3), rel=1e-3)
+    grain = rng.normal(0, 0.05, truth.shape).astype(np.float32)
+    assert quality.tone_error(truth + grain, truth, weight) < 10
+    assert math.isnan(quality.tone_error(truth, truth, np.zeros((96, 96), np.float32)))
+
+
 # ---------------------------------------------------------------- flicker, wobble
 
 
@@ -123,33 +135,6 @@ def test_wobble_cancels_steady_change_and_keeps_a_pop():
     zero = np.zeros((96, 96, 3), np.float32)
     assert quality.wobble(zero, zero + 0.01, zero + 0.02, disc()) == pytest.approx(0.0, abs=1e-4)
     assert quality.wobble(zero, zero + 0.01, zero, disc()) == pytest.approx(20.0, rel=1e-3)
-
-
-# ---------------------------------------------------------------- landmarks, identity
-
-
-def test_landmark_error_is_in_percent_of_the_eye_distance_and_leaves_out_the_jaw(rng):
-    truth = rng.uniform(0, 500, (68, 2))
-    truth[36], truth[45] = (100, 200), (300, 200)
-    moved = truth + np.array([0.0, 4.0])
-    moved[:17] += 1000
-    assert quality.landmark_error(moved, truth) == pytest.approx(2.0)
-
-
-def test_the_identity_margin_is_positive_for_the_persona_and_negative_for_the_performer(rng):
-    persona, performer = rng.normal(size=(2, 128))
-    references = {
-        "ann": persona + rng.normal(0, 0.1, (20, 128)),
-        "bob": performer + rng.normal(0, 0.1, (20, 128)),
-    }
-    assert quality.identity_margin(persona, references, "ann") > 0
-    assert quality.identity_margin(performer, references, "ann") < 0
-    assert quality.identity(persona, references["ann"]).cosine < quality.identity(persona, references["bob"]).cosine
-
-
-def test_a_reference_itself_has_nearest_distance_zero(rng):
-    faces = rng.normal(size=(5, 128))
-    assert quality.identity(faces[3], faces).nearest == 0
 
 
 # ---------------------------------------------------------------- light, edges

@@ -12,6 +12,7 @@ import bodydouble
 from bodydouble_cli.align import align
 from bodydouble_cli.demo import demo
 from bodydouble_cli.doctor import doctor
+from bodydouble_cli.evaluate import evaluate
 from bodydouble_cli.exits import EXIT_CODES, exit_code_of, message_of
 from bodydouble_cli.export import export
 from bodydouble_cli.extract import extract
@@ -64,7 +65,7 @@ def cli() -> None:
 
 
 COMMANDS = (
-    demo, doctor, info, align, extract, train, persona, measure, swap, review, export, verify, sign, serve, submit,
+    demo, doctor, info, align, extract, train, persona, measure, swap, review, evaluate, export, verify, sign, serve, submit,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import quality, reading
+from . import likeness, quality, reading
 from .colour import WORKING_SPACE
 from .errors import PlateError
 from .geometry import alignment_residual, apply, crop_from_unit
@@ -44,7 +44,7 @@ class FrameReview:
     measured in crop pixels, so that the performer's motion does not count. The highlights are sums of scene-linear
     light above 1.0 inside the matte, `highlights_lost` the percentage of the plate's that is gone (None where it has
     next to none). `outside_pixels` needs the result's matte channel: without one the matte *is* what changed.
-    `identity` maps names to the Euclidean distance from `quality.identity`.
+    `identity` maps names to the Euclidean distance from `likeness.identity`.
     """
 
     frame: int
@@ -173,7 +173,7 @@ def reads_as(
     image = np.round(quality.display_code(measured.result_rgb) * 255).astype(np.uint8)
     # the persona's features lie where the performer's do, well within what the ResNet's own chip forgives
     embedding = finder.embedding(image, np.asarray(measured.face.landmarks_px) - np.array(measured.region[:2]))
-    return {name: quality.identity(embedding, faces).euclidean for name, faces in references.items()}
+    return {name: likeness.identity(embedding, faces).euclidean for name, faces in references.items()}
 
 
 def figures(

@@ -2,16 +2,15 @@
 
 Pictures are H×W×3 and, unless said otherwise, in *display code values*: linear Rec.709 clipped to [0, 1] and encoded
 with the sRGB curve (`display_code`). Mattes and weights are H×W in [0, 1]. Figures "in milli-codes" are display code
-values × 1000 (an 8-bit step is 3.9). Landmarks are (68, 2) in pixels, iBUG order, any one pixel convention for both
-arguments.
+values × 1000 (an 8-bit step is 3.9). Identity and landmarks are in `likeness`.
 
-Figures that need the true picture: `psnr`, `ssim`, `flicker`, `landmark_error`. Without one: `seam`, `colour_step`,
-`wobble`, `highlights`, `outside_differences`, `identity`.
+Figures that need the true picture: `psnr`, `ssim`, `tone_error`, `flicker`. Without one: `seam`, `colour_step`,
+`wobble`, `highlights`, `outside_differences`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
     from .plate import Part, Plate
 
 MILLI = 1000.0
-INNER = slice(17, 68)  # without the jaw line, which 2-D detectors slide along the visible outline
-OUTER_EYE_CORNERS = (36, 45)
 _SSIM_K1, _SSIM_K2, _SSIM_SIGMA, _SSIM_RADIUS = 0.01, 0.03, 1.5, 5
 _RING_SECTORS = 16
+_TONE_BLOCKS = 8
 _REC709_FROM_ACESCG = np.array(
     [
         [1.70505099, -0.62179212, -0.08325887],
@@ -120,6 +118,24 @@ def ssim(result: NDArray, truth: NDArray, weight: NDArray) -> float:
     return _weighted_mean(luminance * structure, weight[area])
 
 
+def tone_error(result: NDArray, truth: NDArray, weight: NDArray) -> float:
+    """How far the face's mean colour is from the truth's, in milli-codes as a length; lower is better.
+
+    The mean over blocks of about an eighth of the weight's extent, so that a light side and a dark side do not cancel:
+    light and tone, without the features.
+    """
+    area = _bounds(weight, 0)
+    if not weight[area].size:
+        return float("nan")
+    apart = (result[area].astype(np.float64) - truth[area]) * weight[area][..., None]
+    y, x = (np.arange(count) * _TONE_BLOCKS // count for count in weight[area].shape)
+    block = (y[:, None] * _TONE_BLOCKS + x).ravel()
+    shares = np.bincount(block, weight[area].ravel().astype(np.float64), _TONE_BLOCKS**2)
+    sums = np.stack([np.bincount(block, apart[..., c].ravel(), _TONE_BLOCKS**2) for c in range(3)], axis=1)
+    lengths = np.linalg.norm(sums / np.maximum(shares, 1e-9)[:, None], axis=1)
+    return float(MILLI * np.average(lengths, weights=shares))
+
+
 def flicker(results: Iterable[NDArray], truths: Iterable[NDArray], weights: Iterable[NDArray]) -> float:
     """Mean |Δ(result) − Δ(truth)| in milli-codes, Δ from frame to frame, under both frames' weights; lower is better.
 
@@ -135,53 +151,6 @@ def flicker(results: Iterable[NDArray], truths: Iterable[NDArray], weights: Iter
             weighed += float(both.sum(dtype=np.float64))
         before = error, weight
     return MILLI * total / weighed if weighed > 0 else float("nan")
-
-
-def landmark_error(result: NDArray, truth: NDArray) -> float:
-    """Mean distance of the 51 inner landmarks in percent of the truth's outer-eye-corner distance; lower is better."""
-    left, right = (truth[index] for index in OUTER_EYE_CORNERS)
-    distance = np.linalg.norm(result[INNER] - truth[INNER], axis=1).mean()
-    return float(100 * distance / np.linalg.norm(right - left))
-
-
-# ---------------------------------------------------------------- identity
-
-
-@dataclass(frozen=True)
-class Identity:
-    """How near one face is to a set of reference faces (dlib ResNet embeddings); lower is nearer.
-
-    `euclidean` is the distance to the references' mean embedding (dlib calls two faces one person below 0.6),
-    `cosine` is 1 − cosine similarity to it, `nearest` the Euclidean distance to the nearest single reference.
-    """
-
-    euclidean: float
-    cosine: float
-    nearest: float
-
-
-def identity(embedding: NDArray, references: NDArray) -> Identity:
-    """Distances of an embedding (128,) to one person's reference embeddings (N, 128).
-
-    The mean embedding stands for the person: mean distance to the single frames would favour whoever has the tighter
-    set.
-    """
-    references = np.atleast_2d(references).astype(np.float64)
-    mean = references.mean(axis=0)
-    cosine = 1 - float(embedding @ mean / (np.linalg.norm(embedding) * np.linalg.norm(mean)))
-    single = np.linalg.norm(references - embedding, axis=1)
-    return Identity(float(np.linalg.norm(embedding - mean)), cosine, float(single.min()))
-
-
-def identity_margin(embedding: NDArray, references: Mapping[str, NDArray], persona: str) -> float:
-    """Euclidean distance to the nearest *other* person minus that to `persona`; above 0 the face reads as the persona.
-
-    `references` maps a person's name to embeddings (N, 128) and holds `persona` and at least one other, the performer
-    first of all. Higher is better. Distances as in `identity`.
-    """
-    distances = {name: identity(embedding, faces).euclidean for name, faces in references.items()}
-    own = distances.pop(persona)
-    return min(distances.values()) - own
 
 
 # ---------------------------------------------------------------- without the true picture
