@@ -121,7 +121,7 @@ class Supplies:
 
     @cached_property
     def rights(self) -> Path:
-        record = next(e for e in examples(ROOT / "docs" / "cli.md") if '"bodydouble.rights"' in e.text)
+        record = next(e for e in examples(ROOT / "docs" / "rights.md") if '"bodydouble.rights"' in e.text)
         path = self.folder / "anna.rights.json"
         path.write_text(record.text, encoding="utf-8")
         return path

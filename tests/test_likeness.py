@@ -97,7 +97,7 @@ def test_expression_errors_see_a_mouth_that_stays_shut_and_no_other_mouth(rng):
 
 def test_jitters_cancel_the_performers_motion_and_a_steady_drift(rng):
     face = 192 * CANONICAL_LANDMARKS
-    performer = np.stack([face + (4 * t**2, t) for t in range(5)])
+    performer = np.stack([face + np.array([4 * t**2, t]) for t in range(5)])
     drifting = performer + np.array([[(2 * t + 5, -t)] for t in range(5)])
     assert likeness.jitters(drifting, performer) == pytest.approx(0, abs=1e-9)
     shaking = performer + np.array([[(2.0 * (t % 2), 0)] for t in range(5)])

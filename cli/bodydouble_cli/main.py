@@ -65,7 +65,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    demo, doctor, info, align, extract, train, persona, measure, swap, review, evaluate, export, verify, sign, serve, submit,
+    demo, doctor, info, align, extract, train, persona, measure, swap, review, evaluate, export, verify, sign,
+    serve, submit,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

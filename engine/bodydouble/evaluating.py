@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,8 @@ from numpy.typing import NDArray
 from bodydouble import likeness, quality
 from bodydouble.errors import BodydoubleError, InputError, UsageError
 from bodydouble.faces import FaceFinder
-from bodydouble.geometry import apply, crop_from_unit
 from bodydouble.reading import read_frame
 from bodydouble.scoring import (
-    CROP_PX,
     Scene,
     Scores,
     Seen,
@@ -90,7 +89,7 @@ def self_swap(
 
 @dataclass(frozen=True, eq=False)
 class _Moment:
-    """What later frames ask of a frame: aligned crops, and landmarks in pixels of the aligned crop, (68, 2)."""
+    """What later frames ask of a frame: aligned crops, and landmarks where the head stands still, (68, 2)."""
 
     scores: Scores
     result: NDArray[np.float32]
@@ -127,12 +126,14 @@ def evaluate(
     kept: dict[str, list[_Moment | Scores]] = {entry.name: [] for entry in entries}
     for frame in frames:
         scene = read_scene(setting, frame, finder)
+        if scene is not None:
+            truths = cache(partial(_true_picture, setting, scene, finder))
         for entry in entries:
             history = kept[entry.name]
             if scene is None:
                 history.append(Scores(frame, "no_face", "the shot faces have no face here"))
             else:
-                history.append(_measure(entry, setting, scene, finder, _consecutive(history, frame)))
+                history.append(_measure(entry, setting, scene, finder, truths, _consecutive(history, frame)))
                 _forget(history)
         if on_frame is not None:
             on_frame(frame)
@@ -140,7 +141,12 @@ def evaluate(
 
 
 def _measure(
-    entry: Entry, setting: Setting, scene: Scene, finder: FaceFinder, history: Sequence[_Moment]
+    entry: Entry,
+    setting: Setting,
+    scene: Scene,
+    finder: FaceFinder,
+    truths: Callable[[PlateSequence], tuple[Seen, NDArray[np.float32]]],
+    history: Sequence[_Moment],
 ) -> _Moment | Scores:
     if not entry.frames.exists(scene.frame):
         return Scores(scene.frame, "missing", f"no file {entry.frames.path(scene.frame).name}")
@@ -156,24 +162,29 @@ def _measure(
     if setting.people and entry.persona is not None:
         scores = score_identity(scores, entry.persona, setting.people, scene, seen, finder)
     if entry.truth is not None:
-        light, weight = true_light(entry.truth, setting, scene)
-        truth = see(light, scene.unit_from_region, finder)
+        truth, weight = truths(entry.truth)
         scores = score_against_truth(scores, scene, seen, truth, weight)
     now = _moment(scores, scene, seen, truth)
     return replace(now, scores=_over_time([*history, now]))
 
 
+def _true_picture(
+    setting: Setting, scene: Scene, finder: FaceFinder, sequence: PlateSequence
+) -> tuple[Seen, NDArray[np.float32]]:
+    light, weight = true_light(sequence, setting, scene)
+    return see(light, scene.unit_from_region, finder), weight
+
+
 def _moment(scores: Scores, scene: Scene, seen: Seen, truth: Seen | None) -> _Moment:
-    crop_from_region = crop_from_unit(CROP_PX) @ scene.unit_from_region
     return _Moment(
         scores,
         seen.crop,
         scene.seen.crop,
         None if truth is None else truth.crop,
         scene.crop_weight,
-        apply(crop_from_region, seen.landmarks_px),
-        apply(crop_from_region, scene.seen.landmarks_px),
-        None if truth is None else apply(crop_from_region, truth.landmarks_px),
+        seen.landmarks_px,
+        scene.seen.landmarks_px,
+        None if truth is None else truth.landmarks_px,
     )
 
 

@@ -18,11 +18,14 @@ from bodydouble.images import read_image
 from bodydouble.quality import display_code, rec709_from_acescg
 from bodydouble.reading import find_plate, read_frame
 from bodydouble.settings import AlignSettings
+from bodydouble.views import PictureViews
 
 Item = TypeVar("Item")
 
 PICTURES = 16
 """Pictures of a person that are looked at, evenly spread over those given."""
+
+_STILLS = AlignSettings(stills=True)
 
 
 def known_face(path: Path, finder: FaceFinder, colour: Colour) -> NDArray[np.float32]:
@@ -36,7 +39,7 @@ def known_face(path: Path, finder: FaceFinder, colour: Colour) -> NDArray[np.flo
         shown = _pictures(path, colour)
     embeddings = []
     for image in shown:
-        faces = [face.landmarks_px for face in measure_faces(finder, image, AlignSettings(stills=True))]
+        faces = [face.landmarks_px for face in measure_faces(finder, PictureViews(image), _STILLS)]
         if faces:
             largest = max(faces, key=lambda landmarks_px: float(np.ptp(landmarks_px[:, 0])))
             embeddings.append(finder.embedding(image, largest))

@@ -30,11 +30,14 @@ from bodydouble.warp import warp
 
 CROP_PX = 192
 """Side of the aligned crop in which change over time is measured."""
+FACE_PX = 480
+"""Side of the wider crop in which landmarks and identity are looked for: the unit crop with half its side around."""
 FOREHEAD = 0.6
 EQUAL_DB = 100.0
 """PSNR of a result that equals the truth: infinity has no place in a mean, nor in JSON."""
 FAR_REACH = 0.5
 """Unit-crop sides around the face's crop that any tool may change; beyond it no pixel may differ."""
+_FACE_FROM_UNIT = np.array([[FACE_PX / 2, 0, FACE_PX / 4 - 0.5], [0, FACE_PX / 2, FACE_PX / 4 - 0.5], [0, 0, 1.0]])
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,14 @@ class Setting:
 class Seen:
     """One picture as the protocol sees it.
 
-    `light`: H×W×3 linear Rec.709 of the region; `code`: display code values; `crop`: of the code, aligned, H×W×3;
-    `landmarks_px`: (68, 2) in pixels of the region.
+    `light`: H×W×3 linear Rec.709 of the region; `code`: its display code values; `crop`: of them, the aligned crop;
+    `face_u8`: a wider one in 8 bits, in square pixels whatever the plate's are; `landmarks_px`: (68, 2) in that.
     """
 
     light: NDArray[np.float32]
     code: NDArray[np.float32]
     crop: NDArray[np.float32]
+    face_u8: NDArray[np.uint8]
     landmarks_px: NDArray[np.float64]
 
 
@@ -123,7 +127,8 @@ def read_scene(setting: Setting, frame: int, finder: FaceFinder) -> Scene | None
         x0, y0, x1, y1 = face_region(plate, face)
     except NoFaceError:
         return None
-    region = max(0, x0), max(0, y0), min(plate.width, x1), min(plate.height, y1)
+    wide, high = (x1 - x0) // 2, (y1 - y0) // 2
+    region = max(0, x0 - wide), max(0, y0 - high), min(plate.width, x1 + wide), min(plate.height, y1 + high)
     if region[0] >= region[2] or region[1] >= region[3]:
         return None
     plate_from_region = np.array([[1, 0, region[0]], [0, 1, region[1]], [0, 0, 1.0]])
@@ -145,9 +150,14 @@ def see(light: NDArray[np.float32], unit_from_region: NDArray[np.float64], finde
     """A picture as the protocol sees it."""
     code = quality.display_code(light)
     stack = torch.from_numpy(np.ascontiguousarray(code.transpose(2, 0, 1)))[None]
-    crop = warp(stack, np.asarray(crop_from_unit(CROP_PX) @ unit_from_region, np.float64), (CROP_PX, CROP_PX))
-    found = finder.refined_landmarks(_u8(code), unit_from_region)
-    return Seen(light, code, crop[0].numpy().transpose(1, 2, 0), found.points_px)
+
+    def aligned(matrix: NDArray[np.float64], side: int) -> NDArray[np.float32]:
+        crop = warp(stack, np.asarray(matrix @ unit_from_region, np.float64), (side, side))
+        return np.ascontiguousarray(crop[0].numpy().transpose(1, 2, 0))
+
+    face_u8 = np.round(np.clip(aligned(_FACE_FROM_UNIT, FACE_PX), 0, 1) * 255).astype(np.uint8)
+    found = finder.refined_landmarks(face_u8, np.linalg.inv(_FACE_FROM_UNIT))
+    return Seen(light, code, aligned(crop_from_unit(CROP_PX), CROP_PX), face_u8, found.points_px)
 
 
 def score_against_plate(scene: Scene, result: Plate, seen: Seen) -> Scores:
@@ -192,7 +202,7 @@ def score_identity(
 ) -> Scores:
     """The scores with whom the face reads as, among the people."""
     # By the performer's landmarks: a poor detection on the result must not count as a poor identity.
-    embedding = finder.embedding(_u8(seen.code), scene.seen.landmarks_px)
+    embedding = finder.embedding(seen.face_u8, scene.seen.landmarks_px)
     near = {name: likeness.identity(embedding, faces).euclidean for name, faces in people.items()}
     margin = likeness.identity_margin(embedding, people, persona) if len(people) > 1 else None
     return replace(scores, nearest=min(near, key=near.__getitem__), to_persona=near[persona], margin=margin)
@@ -223,7 +233,3 @@ def _far(scene: Scene, result: Plate) -> int:
     around = apply(np.linalg.inv(scene.unit_from_region), corners) + np.array(scene.region[:2])
     size = changed.shape[0], changed.shape[1]
     return int((changed & ~(np.asarray(polygon_matte(around, size)) > 0)).sum())
-
-
-def _u8(code: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.round(np.clip(code, 0, 1) * 255).astype(np.uint8)
