@@ -47,10 +47,10 @@ def movie(path: Path) -> Path:
 
 def medium(folder: Path, suffix: str) -> Path:
     path = folder / f"review{suffix}"
-    return movie(path) if suffix == ".mp4" else picture(path)
+    return movie(path) if suffix in (".mp4", ".mov") else picture(path)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".mp4"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".mp4", ".mov"])
 def test_a_signed_medium_validates_with_the_librarys_own_reader(tmp_path: Path, studio, suffix: str):
     import c2pa
 

@@ -27,9 +27,10 @@ def sign(
 ) -> None:
     """Sign review pictures and movies, with the disclosure that a face was replaced.
 
-    MEDIA are PNG, JPEG and MP4 files, or folders of them such as a review. Each gets C2PA Content Credentials: who
-    signed it, that it is a composite with trained media, the deep-fake disclosure of Article 50 of the EU AI Act, and
-    what the frames' stamp says of persona, model and rights. `bodydouble verify` reads them. Needs the extra c2pa.
+    MEDIA are PNG, JPEG, MP4 and QuickTime files, or folders of them such as a review. Each gets C2PA Content
+    Credentials: who signed it, that it is a composite with trained media, the deep-fake disclosure of Article 50 of the
+    EU AI Act, and what the frames' stamp says of persona, model and rights. `bodydouble verify` reads them. Needs the
+    extra c2pa.
 
     \b
     Example:
@@ -41,7 +42,7 @@ def sign(
     facts = stamp_facts(frames_of)
     files = [file for place in media for file in media_of(place)]
     if not files:
-        raise InputError(f"{media[0]}: holds no PNG, JPEG or MP4 to sign.")
+        raise InputError(f"{media[0]}: holds no PNG, JPEG, MP4 or QuickTime to sign.")
     for file in files:
         target = out / file.name if out is not None else file
         sign_media(file, target, facts, StudioKey(certificate, key, timestamp))

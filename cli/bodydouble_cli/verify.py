@@ -40,7 +40,8 @@ def verify(
     of each channel's pixels, which a lossless rewrite by another program keeps. A frame that was changed, altered,
     stripped of its stamp or is missing is listed, and makes the exit code 4.
 
-    Of a PNG, JPEG or MP4, or a folder of them, the Content Credentials (C2PA) are checked. Needs the extra c2pa.
+    Of a PNG, JPEG, MP4 or QuickTime, or a folder of them, the Content Credentials (C2PA) are checked. Needs the extra
+    c2pa.
 
     \b
     Example:

@@ -1,7 +1,8 @@
 """Content Credentials (C2PA) in review media: the only module that imports c2pa, which is the optional extra `c2pa`.
 
-A signed PNG, JPEG or MP4 says who signed it, that a trained model replaced a face in it, and by whose permission; one
-changed byte makes it invalid. Nothing is fetched: only a time-stamp authority is asked, and only if one is named.
+A signed PNG, JPEG, MP4 or QuickTime says who signed it, that a trained model replaced a face in it, and by whose
+permission; one changed byte makes it invalid. Nothing is fetched: only a time-stamp authority is asked, and only if one
+is named.
 
 Sources: C2PA Technical Specification 2.4 (actions, `c2pa.ai-disclosure`); IPTC digital source types; Regulation (EU)
 2024/1689 (AI Act), Articles 3(60) and 50.
@@ -20,7 +21,9 @@ from bodydouble.errors import InputError, OutputError, UsageError
 from bodydouble.provenance import COMPOSITE_WITH_TRAINED_MEDIA, NO_RECORD
 from bodydouble.writing import atomic_path
 
-MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp4": "video/mp4"}
+MEDIA = {
+    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp4": "video/mp4", ".mov": "video/quicktime",
+}  # fmt: skip
 DISCLOSURE = "org.bodydouble.disclosure"
 STATEMENT = (
     "The face of a performer in this picture was replaced by a trained model. It is a deep fake in the sense of "

@@ -96,6 +96,7 @@ def examine(ocio: str | None = None) -> DoctorReport:
     checks += [_guarded(name, _face_model, name, *rest) for name, *rest in FACE_MODELS]
     checks.append(_guarded("mesh landmarker", _mesh_landmarker))
     checks.append(_movies())
+    checks.append(_credentials())
     return DoctorReport(tuple(checks))
 
 
@@ -207,3 +208,11 @@ def _movies() -> Check:
     if found:
         return Check("movies", "ok", ", ".join(found))
     return Check("movies", "optional", "no av and no ffmpeg; needed for movie files only", 'pip install ".[movie]"')
+
+
+def _credentials() -> Check:
+    try:
+        return Check("content credentials", "ok", f"c2pa-python {metadata.version('c2pa-python')}")
+    except metadata.PackageNotFoundError:
+        detail = "no c2pa-python; needed to sign and verify review media only"
+        return Check("content credentials", "optional", detail, 'pip install ".[c2pa]"')
