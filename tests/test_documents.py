@@ -211,7 +211,8 @@ class Workplace:
 
     def _lay(self, words: list[str]) -> None:
         outputs = {value for option, value in pairwise(words) if option in ("-o", "--out")}
-        for word in words:
+        # Some options take NAME=PATH.
+        for word in (part for whole in words for part in (whole, whole.partition("=")[2])):
             if word not in outputs and (laid := self.supplies.lay(word, self.folder)):
                 self.laid.add(laid)
 

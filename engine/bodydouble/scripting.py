@@ -6,7 +6,6 @@ import json
 import re
 import warnings
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import torch
@@ -15,8 +14,8 @@ from bodydouble import __version__
 from bodydouble.checkpoint import CombCard, load_comb
 from bodydouble.errors import ModelError, UsageError
 from bodydouble.nukescript import Node, UserKnob, braced, number, script_text
-from bodydouble.rights import check_rights, rights_from_document
 from bodydouble.scripted import PersonaModule
+from bodydouble.swapframe import rights_notice
 from bodydouble.writing import atomic_path
 
 CHANNELS = "rgba.red, rgba.green, rgba.blue"
@@ -46,9 +45,7 @@ def export_torchscript(
     comb, card = load_comb(model, [persona])
     if card.alpha < 1:
         raise ModelError(f"{model} was saved while its top level faded in; export a later save of the training.")
-    record = card.persona(persona).rights
-    rights = None if record is None else rights_from_document(record, f"rights of {persona} in {model}")
-    notice = check_rights(rights, persona, date.today(), production)
+    notice = rights_notice(card, model, persona, production)
     name = re.sub(r"\W", "_", persona)
     written = ScriptedPersona(out / f"{name}.pt", out / f"{name}.nk", out / "README.md", notice)
     there = [path for path in (written.module, written.script, written.readme) if path.exists()]
@@ -64,7 +61,7 @@ def export_torchscript(
     with atomic_path(written.script) as temporary:
         temporary.write_text(_cat_script(name, card), encoding="utf-8")
     with atomic_path(written.readme) as temporary:
-        temporary.write_text(_readme(name, persona, card, rights is not None), encoding="utf-8")
+        temporary.write_text(_readme(name, persona, card, card.persona(persona).rights is not None), encoding="utf-8")
     return written
 
 
