@@ -53,7 +53,7 @@ def python() -> Command:
 def demo_out(python: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `bodydouble demo` makes: run once for all tests that look at it."""
     out = tmp_path_factory.mktemp("demo") / "demo_out"
-    done = python("-m", "bodydouble_cli", "demo", "-o", out, timeout=600)
+    done = python("-m", "bodydouble_cli", "demo", "-o", out, timeout=1800)
     assert done.returncode == 0, done.stderr
     return out
 
