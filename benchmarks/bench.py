@@ -48,7 +48,8 @@ def machine() -> list[str]:
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0] if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if info.is_file() and name in info.read_text()]
+    told = info.read_text() if info.is_file() else ""
+    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in told]
     return [
         f"- {model}, {os.cpu_count()} cores ({', '.join(features) or 'no vector extensions known'}), {memory:.0f} GiB",
         f"- {platform.system()} {platform.release()}, Python {platform.python_version()}, torch {torch.__version__}, "

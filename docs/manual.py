@@ -23,7 +23,11 @@ OUTSIDE = {
 }
 REFERENCE = "reference.md"
 SECTIONS = {
-    "Guides": ["persona.md", "artist.md", "farm.md", "cli.md", "nuke.md", "nuke_td.md", "td.md", "rights.md", "troubleshooting.md"],
+    "Guides": [
+        *("persona.md", "artist.md", "nuke.md", "nuke_td.md", "td.md", "cli.md"),
+        *("farm.md", "farm_openjd.md", "farm_opencue.md", "farm_deadline.md"),
+        *("rights.md", "provenance.md", "troubleshooting.md"),
+    ],
     "Project": ["architecture.md", "contributing.md", "benchmarks.md", "changelog.md", "licences.md", "patents.md"],
 }
 """What stands where in the manual's list; pages that nobody put there are "How it works"."""
