@@ -40,6 +40,7 @@ TEST = [
     "types-nuke>=13.2,<14",
 ]
 MESH = ["ai-edge-litert>=2,<3"]  # runs MediaPipe's landmark network; the model file is the user's own
+TENSORBOARD = ["tensorboard>=2.18,<3"]  # tested: 2.21.0
 
 DOCS = ["mkdocs>=1.6,<2", "mkdocstrings[python]>=1.0,<2", "mkdocstrings-python>=2,<3"]
 # What the benchmark page compares with.
@@ -79,9 +80,10 @@ setup(
         "farm": FARM,
         "docs": DOCS,
         "bench": BENCH,
+        "tensorboard": TENSORBOARD,
         "test": TEST,
         # playwright drives a Chromium that is there already, and fetches none
-        "dev": [*TEST, *FARM, *MESH, *C2PA, *DOCS, "av>=18,<19", "playwright>=1.50,<2"],
+        "dev": [*TEST, *FARM, *MESH, *C2PA, *DOCS, *TENSORBOARD, "av>=18,<19", "playwright>=1.50,<2"],
     },
     entry_points={"console_scripts": ["bodydouble = bodydouble_cli.main:main"]},
 )

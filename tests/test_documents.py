@@ -54,6 +54,7 @@ SHORTER = {
 }
 SHORT_TRAINING = ["--resolution", "16", "--width", "0.0625", "--batch", "1"]
 MOST_NOT_RUN = 14
+PERSONAS = ("anna", "ben", "carl", "dora", "A", "B", "C")
 
 
 def _relative(page: Path) -> str:
@@ -82,7 +83,7 @@ class Supplies:
             "sh010.fix.json": lambda: self.fix,
             "cast.comb": lambda: self.model,
             "swap": lambda: self.swapped,
-            **{f"facesets/{who}": lambda who=who: self.faceset(who) for who in ("anna", "ben", "carl", "A", "B", "C")},
+            **{f"facesets/{who}": lambda who=who: self.faceset(who) for who in PERSONAS},
         }.get(top)
         if made is None or (workplace / top).exists():
             return ""
