@@ -46,6 +46,10 @@ SURFACE = {
         "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report",
         "--frame-syntax", "--chunk", "--on-missing", "--on-error", "--threads", "--max-memory",
     },
+    "holdout": {
+        "--out", "--model", "--performer", "--faces", "--frames", "--person", "--device", "--part", "--view", "--ocio",
+        "--colorspace", "--progress", "--json", "--report",
+    },
     "measure": {
         "--faces", "--out", "--person", "--model", "--part", "--view", "--ocio", "--colorspace", "--progress",
         "--json", "--report",

@@ -15,11 +15,13 @@ import bodydouble
 from bodydouble.colour import Colour
 from bodydouble.geometry import apply
 from bodydouble.images import read_plate, write_image
+from bodydouble.modelspace import ModelSpace, from_model, to_model
 from bodydouble.plate import Plate
 from bodydouble.settings import SwapSettings
 from bodydouble.shotfaces import Face
 from bodydouble.swapframe import SwapModel, swap_frame
 from bodydouble.swapframe import load_swap_model as load
+from bodydouble.swapstages import blend_crop, face_matte
 from tiny import face_at, tiny_comb
 
 SHOT = sorted((Path(bodydouble.__file__).parent / "bundled" / "sh010").glob("*.exr"))
@@ -181,3 +183,35 @@ def test_a_squeezed_plate_gets_the_swap_of_the_square_one_squeezed(model: SwapMo
     expected = one.plate.rgb().reshape(160, 120, 2, 3).mean(axis=2)
     inside = other.matte == 1
     assert np.abs(expected - other.plate.rgb())[inside].mean() < 0.02 * expected[inside].mean()
+
+
+def blended_highlights(peak: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A face with small highlights of `peak`, both pictures' in the same places: plate, swap, out, matte."""
+    size, space = 128, ModelSpace()
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    spots = torch.zeros(size, size)
+    for row, column, radius in ((40, 64, 2.0), (70, 50, 4.0), (64, 80, 1.0)):
+        spots += torch.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * radius**2))
+    skin = torch.stack([0.30 + 0.1 * x / size, 0.20 + 0.05 * y / size, 0.15 + 0 * x])
+    plate = (skin + peak * spots)[None]
+    swap = (skin * 1.2 + 0.02 * torch.sin(x / 3.0) + peak * spots)[None]
+    matte = face_matte(face_at(64, 64, 128), size, 0.6)
+    blended = blend_crop(to_model(swap, space), to_model(plate, space), matte, SwapSettings())
+    return plate, swap, from_model(blended, space), matte
+
+
+@pytest.mark.parametrize("peak", [2.0, 8.0, 16.0])
+def test_highlights_keep_nine_tenths_of_their_energy_and_no_pixel_turns_negative(peak: float) -> None:
+    plate, swap, out, matte = blended_highlights(peak)
+    bright = (plate > 1) & (matte == 1)
+    assert out[bright].sum() > 0.9 * torch.minimum(plate, swap)[bright].sum()
+    assert out[bright].sum() < 1.1 * torch.maximum(plate, swap)[bright].sum()
+    assert out.min() >= 0
+
+
+def test_around_a_highlight_nothing_rings() -> None:
+    """A highlight that only the plate has leaves no dark or bright rings beyond what both pictures hold there."""
+    plate, swap, out, matte = blended_highlights(16.0)
+    calm = (plate < 1) & (matte == 1)
+    low, high = torch.minimum(plate, swap) * 0.75 - 0.02, torch.maximum(plate, swap) * 1.35 + 0.02
+    assert ((out >= low) & (out <= high))[calm].float().mean() > 0.995

@@ -16,6 +16,7 @@ from bodydouble_cli.evaluate import evaluate
 from bodydouble_cli.exits import EXIT_CODES, exit_code_of, message_of
 from bodydouble_cli.export import export
 from bodydouble_cli.extract import extract
+from bodydouble_cli.holdout import holdout
 from bodydouble_cli.info import info
 from bodydouble_cli.measure import measure
 from bodydouble_cli.persona import persona
@@ -65,8 +66,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    demo, doctor, info, align, extract, train, persona, measure, swap, review, evaluate, export, verify, sign,
-    serve, submit,
+    demo, doctor, info, align, extract, train, persona, measure, holdout, swap, review, evaluate, export,
+    verify, sign, serve, submit,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

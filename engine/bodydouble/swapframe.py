@@ -215,7 +215,7 @@ def finish_frame(
         crop = frame.crop if size == network_size else warp_to_crop(piece, face, size)
         matte = face_matte(face, size, settings.forehead, piece.picture.device)
         clear = None if guides is None or guides.clear is None else clear_crop(piece, face, size, guides.clear)
-        blended = blend_crop(swap, crop, matte, settings, clear)
+        blended = blend_crop(swap, crop, matte, settings, clear, space)
         picture, region_matte = composite(blended, piece, face, settings, guides)
         from_working = colour.converter(space.primaries, frame.source)
         result = model_space_to_plate(plate, picture, region_matte, region, from_working, space)

@@ -151,7 +151,12 @@ def unit_outline(face: Face, forehead: float) -> NDArray[np.float64]:
 
 
 def blend_crop(
-    swap: Tensor, crop: Tensor, matte: Tensor, settings: SwapSettings, clear: Tensor | None = None
+    swap: Tensor,
+    crop: Tensor,
+    matte: Tensor,
+    settings: SwapSettings,
+    clear: Tensor | None = None,
+    space: ModelSpace | None = None,
 ) -> Tensor:
     """The swap with the plate's light, in the crop's size.
 
@@ -160,12 +165,15 @@ def blend_crop(
         crop: 1×3×r×r, the plate's crop.
         matte: 1×1×r×r.
         settings: bands and smoothing.
+        space: the model's.
         clear: 1×1×r×r, 0 where something lies in front of the face: its light is not taken for the face's.
     """
     # A pixel that is a little of both says nothing of the face.
     known = matte if clear is None else matte * ((clear - _CLEAR) / (1 - _CLEAR)).clamp(0, 1)
+    space = space or ModelSpace()
     swap = resize(swap, (crop.shape[-2], crop.shape[-1]))
-    blended = blend(swap, crop, matte, settings.sigma, settings.plate_levels, known=known)
+    new, old = _stretched(swap, space), _stretched(crop, space)
+    blended = _compressed(blend(new, old, matte, settings.sigma, settings.plate_levels, known=known), space)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
     return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
 
@@ -233,6 +241,30 @@ def model_space_to_plate(
     rgb = from_working(np.ascontiguousarray(linear))
     # Some log encodings have no number for light below black.
     return plate.with_rgb(region, rgb, (matte > 0) & np.isfinite(rgb).all(axis=2))
+
+
+def _stretched(picture: Tensor, space: ModelSpace) -> Tensor:
+    """Model space with a plain logarithm of light above white.
+
+    The shoulder packs highlights: the few hundredths by which a blend shifts the tone of skin would be a third of a
+    highlight's light. Here they are the same share of the light as at white.
+    """
+    bright = picture > space.white
+    if not bool(bright.any()):
+        return picture
+    result = picture.clone()
+    result[bright] = space.white + space.white_slope * torch.log(from_model(picture[bright], space))
+    return result
+
+
+def _compressed(picture: Tensor, space: ModelSpace) -> Tensor:
+    """Inverse of `_stretched`."""
+    bright = picture > space.white
+    if not bool(bright.any()):
+        return picture
+    result = picture.clone()
+    result[bright] = to_model(torch.exp((picture[bright] - space.white) / space.white_slope), space)
+    return result
 
 
 def clear_crop(plate: PlateRegion, face: Face, size: int, clear: Tensor) -> Tensor:

@@ -1,0 +1,85 @@
+"""`bodydouble holdout`: mattes of what is in front of the face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bodydouble.events import FrameDone
+from bodydouble_cli.exits import EXIT_CODES
+from bodydouble_cli.options import (
+    chosen_frames,
+    colorspace_option,
+    device_option,
+    frames_option,
+    ocio_option,
+    open_colour,
+    part_option,
+    plate_argument,
+    reporting_options,
+    view_option,
+)
+from bodydouble_cli.progress import Reporting, open_run
+
+if TYPE_CHECKING:
+    from bodydouble.frames import FrameRange
+
+
+@click.command(short_help="Find hands, microphones and the like in front of the face.", epilog=EXIT_CODES)
+@plate_argument
+@click.option("-o", "--out", required=True, metavar="OUT", help="Mattes to write: a pattern or a folder.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), required=True, help="Model that was trained on the performer."
+)
+@click.option("--performer", required=True, metavar="NAME", help="The performer's name in the model.")
+@click.option("--faces", type=click.Path(path_type=Path), required=True, help="Shot faces from align.")
+@frames_option
+@click.option("--person", type=int, help="Whose face.  [default: the most prominent person]")
+@device_option
+@part_option
+@view_option
+@ocio_option
+@colorspace_option
+@reporting_options
+def holdout(
+    plate: str,
+    out: str,
+    model: Path,
+    performer: str,
+    faces: Path,
+    frames: FrameRange | None,
+    person: int | None,
+    device: str,
+    part: str | None,
+    view: str | None,
+    ocio: Path | None,
+    colorspace: str | None,
+    reporting: Reporting,
+) -> None:
+    """Find what is in front of the face, and write it as mattes for `swap --holdout`.
+
+    The model must know the performer: where the performer's own decoder cannot reproduce the plate, something else is
+    in front. Look at the mattes, and mend them in comp where they are wrong.
+
+    \b
+    Example:
+      bodydouble holdout plates/sh020.####.exr -o holdout/sh020.####.exr \\
+          --model cast.comb --performer bob --faces sh020.faces.json
+      bodydouble swap plates/sh020.####.exr -o swap/sh020.####.exr --model cast.comb --persona anna \\
+          --faces sh020.faces.json --holdout holdout/sh020.####.exr
+    """
+    from bodydouble.holdouts import find_holdouts
+    from bodydouble.reading import find_plate
+    from bodydouble.sequences import PlateSequence
+    from bodydouble.shotfaces import read_shot_faces
+
+    sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
+    target, wanted = PlateSequence.output(out, like=sequence), chosen_frames(sequence, frames)
+    space = colorspace and colour.resolve(colorspace)
+    with open_run("holdout", frames=len(wanted), reporting=reporting) as run:
+        for found in find_holdouts(sequence, target, shot, model, performer, wanted, colour, space, person, device):
+            covered = "no face" if found.share != found.share else f"{100 * found.share:.1f} % of the face covered"
+            run.emit(FrameDone(found.frame, str(found.path), None, {}, covered))
+        run.output("holdout", target.pattern)
