@@ -22,6 +22,7 @@ _SCALE = 256  # the lengths below are pixels of a crop of this size
 _SMOOTHING, _GUIDE_RADIUS, _PRIOR_RADIUS = 4.0, 8.0, 8.0
 _FLOOR = 0.02  # model space: a difference that no decoder can be blamed for
 _LEAST_SHARE = 0.003  # of the face: less than that is an error of the decoder
+_HALF_SURE, _SURE = 0.4, 0.85
 _COLOUR_NOISE = 4e-4  # variance in model space below which colours are one
 
 
@@ -68,7 +69,9 @@ def occluder(crop: Tensor, strange: Tensor, matte: Tensor) -> Tensor:
     found = torch.sigmoid(nearer + torch.log(prior / (1 - prior))) * face
     share = float((rough**2).sum() / face.sum().clamp(min=1e-6))
     sure = min(1.0, max(0.0, (share - _LEAST_SHARE) / 0.01))
-    return gaussian(found.reshape(matte.shape) * sure, unit).clamp(0, 1)
+    # Shaded skin comes to a third or so; what is really in front, to nearly one.
+    ramp = ((found.reshape(matte.shape) * sure - _HALF_SURE) / (_SURE - _HALF_SURE)).clamp(0, 1)
+    return gaussian(ramp * ramp * (3 - 2 * ramp), unit).clamp(0, 1)
 
 
 def _likelihood(pixels: Tensor, weight: Tensor) -> Tensor:
