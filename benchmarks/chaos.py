@@ -83,7 +83,7 @@ def chaos(folder: Path, kills: int, count: int, chance: random.Random) -> int:
         for worker in workers:
             more = chance.choice((0, 0, 1, 2, 3))
             if more:
-                wait_for_frames(out, len(before) + more)
+                wait_for_frames(out, min(len(before) + more, count))
             else:
                 time.sleep(chance.uniform(0, WORKERS) * first_s)
             # A frame is written within a fifth of its time: some kills must fall there.

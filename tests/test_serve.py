@@ -14,9 +14,10 @@ import pytest
 from bodydouble.errors import UsageError
 from bodydouble.events import FrameDone, Notice
 from bodydouble.jobs import Job, job_to_line
-from bodydouble_cli.main import cli
+from bodydouble_cli.main import cli, run
 from bodydouble_cli.progress import open_run
 from bodydouble_cli.serve import Inbox, command_line, serve_jobs
+from tiny import tiny_comb, tiny_shot
 
 
 def answers(*jobs: Job | str, root: click.Group = cli) -> list[dict[str, object]]:
@@ -41,9 +42,9 @@ def group() -> click.Group:
     @root.command()
     @click.option("--json", "as_json", is_flag=True)
     def swap(as_json: bool) -> None:
-        with open_run("swap", frames=2, as_json=as_json) as run:
-            run.emit(FrameDone(1))
-            run.emit(FrameDone(2))
+        with open_run("swap", frames=2, as_json=as_json) as shown:
+            shown.emit(FrameDone(1))
+            shown.emit(FrameDone(2))
 
     @root.command()
     def align() -> None:
@@ -53,8 +54,8 @@ def group() -> click.Group:
     @click.argument("result")
     @click.option("--plate", required=True)
     def review(result: str, plate: str) -> None:
-        with open_run("review") as run:
-            run.emit(Notice(f"{result} of {plate}"))
+        with open_run("review") as shown:
+            shown.emit(Notice(f"{result} of {plate}"))
 
     return root
 
@@ -150,3 +151,50 @@ def test_the_process_ends_with_143_when_it_is_terminated(worker):
     _, err = worker.communicate(timeout=30)
     assert worker.returncode == 143
     assert err == "bodydouble: Terminated.\n"
+
+
+def test_another_look_of_the_same_frames_skips_the_network_and_gives_the_pixels_of_a_cold_run(tmp_path):
+    words = tiny_shot(tmp_path, [1001, 1002])
+    given = {
+        "plate": words[1],
+        "faces": words[3],
+        "model": words[5],
+        "persona": "anna",
+        "out": str(tmp_path / "warm"),
+        "overwrite": True,
+    }
+    documents = answers(Job("1", "swap", {**given, "edge": 3}), Job("2", "swap", {**given, "edge": 6}))
+    assert ends(documents) == [("1", 0), ("2", 0)]
+    seconds = {one["job"]: one["seconds"] for one in documents if one["event"] == "frame_done"}
+    assert "network" in seconds["1"]  # type: ignore[operator]
+    assert "network" not in seconds["2"]  # type: ignore[operator]
+    assert run([*words, "-o", str(tmp_path / "cold"), "--edge", "6", "--progress", "none"]) == 0
+    for frame in (1001, 1002):
+        warm, cold = (tmp_path / name / f"plate.{frame}.exr" for name in ("warm", "cold"))
+        assert warm.read_bytes() == cold.read_bytes()
+
+
+def test_a_model_that_was_trained_on_is_loaded_anew(tmp_path):
+    from bodydouble.warm import Warm
+
+    folder, warm = tiny_comb(tmp_path / "cast.comb", seed=1), Warm()
+    first = warm.model(folder, "anna", "cpu", None)
+    assert warm.model(folder, "anna", "cpu", None).comb is first.comb
+    tiny_comb(folder, seed=2)
+    assert warm.model(folder, "anna", "cpu", None).comb is not first.comb
+
+
+def test_kept_swaps_are_dropped_oldest_first_when_there_is_no_more_room():
+    import torch
+
+    from bodydouble.warm import Warm
+
+    warm = Warm(swap_bytes=100)
+    for key in ("a", "b", "c"):
+        warm.keep(key, torch.zeros(10))  # 40 bytes each
+    assert warm.swap("a") is None
+    assert warm.swap("b") is not None
+    warm.keep("d", torch.zeros(10))
+    assert warm.swap("c") is None
+    warm.drop()
+    assert warm.swap("b") is None
