@@ -79,6 +79,7 @@ def test_confidence_grows_with_the_score_and_falls_with_the_spread() -> None:
     assert confidence(2.0, 0.05) == 0.0
     assert 0 < confidence(-0.3, 0.005) < confidence(0.1, 0.005) < 1
     assert confidence(2.0, 0.025) < confidence(2.0, 0.015)
+    assert confidence(0.1, 0.03, 0.01) > 0.2, "a followed face with something before it is still one"
     assert confidence(2.0, 0.005, 0.02) < confidence(2.0, 0.005, 0.005) < confidence(2.0, 0.005)
 
 

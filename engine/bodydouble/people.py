@@ -129,18 +129,21 @@ def nearest_person(identities: Mapping[int, ArrayLike], embedding: ArrayLike) ->
     return None if not away else (min(away)[1], min(away)[0])
 
 
-def confidence(score: float, spread: float, residual: float = 0.0) -> float:
+def confidence(score: float, spread: float, residual: float | None = None) -> float:
     """How far landmarks can be trusted, 0..1.
 
     `score`: the detector's. `spread`: of the nine predictions, in box widths. `residual`: mean distance of the found
-    landmarks from the solved ones, which follow the pixels, in sides of the crop.
+    landmarks from the solved ones, which follow the pixels, in sides of the crop; None where nothing was solved.
 
-    The product of two ramps that tell faces from others (score from -0.8 to 0.4, spread from 0.03 down to 0.01) and of
-    exp(-e / 4), e being the error in % of the eyes' distance that the three let expect over that of a perfect frame:
-    least squares over rendered shots (docs/alignment.md).
+    The product of two ramps that tell faces from others (score from -0.8 to 0.4, spread from 0.03 down to 0.01; of a
+    solved face its whole track has told, and the nine disagree where something is before it) and of exp(-e / 4), e
+    being the error in % of the eyes' distance that the three let expect over that of a perfect frame: least squares
+    over rendered shots (docs/alignment.md).
     """
-    ramps = np.clip((score + 0.8) / 1.2, 0, 1) * np.clip((0.03 - spread) / 0.02, 0, 1)
-    expected = 28 * spread + 33 * residual + 0.44 * (2 - np.clip(score, -1, 2))
+    ramps = np.clip((score + 0.8) / 1.2, 0, 1)
+    if residual is None:
+        ramps *= np.clip((0.03 - spread) / 0.02, 0, 1)
+    expected = 28 * spread + 33 * (residual or 0.0) + 0.44 * (2 - np.clip(score, -1, 2))
     return float(ramps * np.exp(-expected / 4))
 
 

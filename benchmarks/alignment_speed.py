@@ -1,0 +1,101 @@
+"""How long `align` takes beside only reading and decoding the frames, and beside detecting in every frame.
+
+    python benchmarks/alignment_speed.py                     # sh010 enlarged to 1920×1080, with grain, zip half RGBA
+    python benchmarks/alignment_speed.py --plate PLATE --frames 96
+
+All three run in one process, one after the other; seconds of the clock and of the processor, models loaded before. On a
+machine that does other work besides, the processor's seconds are the ones to compare.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from bodydouble import aligning
+from bodydouble.aligning import align_frames, solve_shot
+from bodydouble.colour import Colour
+from bodydouble.images import write_image
+from bodydouble.reading import find_plate, read_frame
+from bodydouble.sequences import PlateSequence
+from bodydouble.settings import AlignSettings
+from synth import load_shot, synth_folder
+
+GRAIN = 0.02
+
+
+def enlarged(folder: Path, count: int) -> PlateSequence:
+    """`sh010` at twice its size, over and over again, with grain: it packs like a camera's plate."""
+    shot, rng = load_shot("sh010", synth_folder()), np.random.default_rng(0)
+    there = [*shot.frames, *shot.frames[-2:0:-1]]
+    for number in range(count):
+        rgb = read_frame(shot.plate, there[number % len(there)]).rgb()
+        wide = np.repeat(np.repeat(rgb, 2, axis=0), 2, axis=1)
+        smooth = (wide + np.roll(wide, 1, axis=0) + np.roll(wide, 1, axis=1) + np.roll(wide, (1, 1), axis=(0, 1))) / 4
+        rgba = np.concatenate([smooth * rng.normal(1, GRAIN, smooth.shape), np.ones((*smooth.shape[:2], 1))], axis=2)
+        write_image(
+            folder / f"hd.{1001 + number}.exr",
+            rgba.astype(np.float32),
+            channel_names=("R", "G", "B", "A"),
+            compression="zip",
+            attributes={"colorInteropID": "lin_rec709_scene"},
+        )
+    return PlateSequence.find(folder / "hd.####.exr")
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the clock and of the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def measured(plate: PlateSequence) -> None:
+    """Print the three, per frame and beside reading."""
+    colour, settings, count = Colour(), AlignSettings(), len(plate.frames)
+
+    def align(every_frame: bool) -> None:
+        anchor = aligning.ANCHOR_FRAMES
+        aligning.ANCHOR_FRAMES = 1 if every_frame else anchor
+        try:
+            solve_shot(plate.pattern, list(align_frames(plate, plate.frames, colour, None, settings)), settings)
+        finally:
+            aligning.ANCHOR_FRAMES = anchor
+
+    def read() -> None:
+        for frame in plate.frames:
+            read_frame(plate, frame)
+
+    timed(lambda: list(align_frames(plate, plate.frames[:1], colour, None, settings)))  # the models' files are cached
+    rows = {
+        "read": timed(read),
+        "align": timed(lambda: align(False)),
+        "detect in every frame": timed(lambda: align(True)),
+    }
+    click.echo(f"{'':24}{'clock s/frame':>15}{'× reading':>11}{'processor s/frame':>19}{'× reading':>11}")
+    for name, (clock, processor) in rows.items():
+        ratios = clock / rows["read"][0], processor / rows["read"][1]
+        click.echo(f"{name:24}{clock / count:15.3f}{ratios[0]:11.2f}{processor / count:19.3f}{ratios[1]:11.2f}")
+
+
+@click.command()
+@click.option("--plate", help="The plate.  [default: sh010 of the synth data at 1920×1080]")
+@click.option("--frames", default=96, show_default=True, help="How many frames.")
+def main(plate: str | None, frames: int) -> None:
+    """Print what aligning costs beside reading."""
+    if plate is not None:
+        found = find_plate(plate)
+        measured(replace(found, frames=found.frames[:frames]))
+        return
+    with tempfile.TemporaryDirectory(prefix="bodydouble-speed-") as folder:
+        measured(enlarged(Path(folder), frames))
+
+
+if __name__ == "__main__":
+    main()
