@@ -113,6 +113,8 @@ def _switch(name: str, default: bool, help: str) -> Any:
 @_switch("similarity", True, "Turn, scale and shift crops a little.")
 @_switch("exposure", True, "Change their exposure, in scene-linear light.")
 @_switch("balance", True, "Change their white balance.")
+@_switch("light", True, "Change the light smoothly over the crop.")
+@_switch("mirror", DEFAULT.mirror, "Show half of the crops mirrored; not for faces whose two sides differ.")
 @_switch("blur", DEFAULT.jitter_blur > 0, "Blur half of the inputs; the goal stays sharp.")
 @_switch("grain", DEFAULT.jitter_grain > 0, "Put grain on half of the inputs; the goal stays clean.")
 @click.option(
@@ -234,6 +236,7 @@ def _switched(options: dict[str, Any]) -> dict[str, Any]:
         "similarity": ("jitter_degrees", "jitter_scale", "jitter_shift"),
         "exposure": ("jitter_exposure",),
         "balance": ("jitter_balance",),
+        "light": ("jitter_light",),
     }
     for switch, names in strengths.items():
         if not settings.pop(switch):

@@ -17,14 +17,16 @@ from bodydouble.comb import level_size
 from bodydouble.modelspace import ModelSpace, to_model
 from bodydouble.settings import TrainSettings
 
-DRAWS = 11
+DRAWS = 13
 """Random numbers of one crop."""
 _BLUR_REACH = 2.5  # sigmas
+_KNOTS = 4
+"""Knots across the crop of the random light."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one persona's batch is made of: indices of crops N, and N×11 numbers in −1..1; int64 and float32, CPU."""
+    """What one persona's batch is made of: indices of crops N, and N×13 numbers in −1..1; int64 and float32, CPU."""
 
     index: Tensor
     numbers: Tensor
@@ -71,12 +73,15 @@ def augment(
 
     Args:
         crops: N×4×W×W float16, scene-linear and matte, reaching `reach` sides beyond the unit crop.
-        numbers: N×11 in −1..1; zeros leave every crop as it is.
+        numbers: N×13 in −1..1; zeros leave every crop as it is, but for the light.
     """
     numbers = numbers.to(crops.device)
     sampled = _turned(crops.float(), numbers, level_size(level), settings, reach)
     stops = settings.jitter_exposure * numbers[:, 4:5] + settings.jitter_balance * numbers[:, 5:8]
-    light = sampled[:, :3] * torch.exp2(stops)[:, :, None, None]
+    stops = stops[:, :, None, None]
+    if settings.jitter_light:
+        stops = stops + settings.jitter_light * _random_light(numbers[:, 12], level_size(level), crops.device)
+    light = sampled[:, :3] * torch.exp2(stops)
     truth = _encoded(light, space)
     matte = sampled[:, 3:].clamp(0.0, 1.0)
     if not (settings.jitter_blur or settings.jitter_grain):
@@ -91,13 +96,14 @@ def _encoded(light: Tensor, space: ModelSpace) -> Tensor:
 
 
 def _turned(wide: Tensor, numbers: Tensor, size: int, settings: TrainSettings, reach: float) -> Tensor:
-    """Unit crops N×4×size×size, turned, scaled and shifted; bilinear."""
+    """Unit crops N×4×size×size, mirrored, turned, scaled and shifted; bilinear."""
     # Unit-crop centre coordinates in −0.5..0.5; wide crops reach ±(0.5 + reach).
     angle = numbers[:, 0] * torch.pi / 180 * settings.jitter_degrees
     scale = (1 + settings.jitter_scale * numbers[:, 1]) / (0.5 + reach)
     cosine, sine = scale * angle.cos() * 0.5, scale * angle.sin() * 0.5
     shift = settings.jitter_shift * numbers[:, 2:4] / (0.5 + reach)
-    matrix = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], dim=1).view(-1, 2, 3)
+    side = torch.where(numbers[:, 11] < 0, -1.0, 1.0) if settings.mirror else torch.ones_like(angle)
+    matrix = torch.stack([side * cosine, -sine, shift[:, 0], side * sine, cosine, shift[:, 1]], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(matrix, [len(wide), 4, size, size], align_corners=False)
     return F.grid_sample(wide, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -129,6 +135,12 @@ def _blurred(light: Tensor, sigma_px: Tensor, radius: int) -> Tensor:
         weight = kernel.view(count * channels, 1, *shape)
         planes = F.conv2d(F.pad(planes, padding, mode="replicate"), weight, groups=count * channels)
     return planes.view_as(light)
+
+
+def _random_light(numbers: Tensor, size: int, device: torch.device) -> Tensor:
+    """Smooth normal fields N×1×size×size of deviation 1 at their knots, each from its own number."""
+    knots = _noise(torch.zeros(len(numbers), 1, _KNOTS, _KNOTS, device=device), numbers)
+    return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
 
 
 def _noise(light: Tensor, numbers: Tensor) -> Tensor:

@@ -101,6 +101,8 @@ class TrainSettings:
         l1_weight: weight of an additional mean absolute difference, for colour; 0 is the published loss.
         jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
+        jitter_light: smooth random light over the crop, of this deviation in stops.
+        mirror: half the crops are shown mirrored; not for faces whose two sides differ.
         jitter_blur: half the inputs are blurred by a Gaussian of up to this sigma, in crop sides; their goal is not.
         jitter_grain: half the inputs get grain of up to this deviation at scene-linear 1.0; their goal has none.
         held_out: share of every faceset's crops, the last ones, that is never trained on but validated with.
@@ -127,11 +129,13 @@ class TrainSettings:
     settle_form: Literal["ramp", "step"] = "ramp"
     loss: Literal["masked", "target-masked"] = "masked"
     l1_weight: float = 0.5
-    jitter_degrees: float = 4.0
-    jitter_scale: float = 0.04
-    jitter_shift: float = 0.02
-    jitter_exposure: float = 0.4
+    jitter_degrees: float = 6.0
+    jitter_scale: float = 0.06
+    jitter_shift: float = 0.03
+    jitter_exposure: float = 0.6
     jitter_balance: float = 0.06
+    jitter_light: float = 0.3
+    mirror: bool = False
     jitter_blur: float = 0.0
     jitter_grain: float = 0.0
     held_out: float = 0.05
