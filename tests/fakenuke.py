@@ -623,7 +623,7 @@ class FakeNuke(types.ModuleType):
         if node._kind in self.gizmos:
             return self._file_of(next(inner for inner in node.inner if inner._kind == "Output"), frame)
         if node._kind == "Switch":
-            knob = node.own["which"].raw.strip("{}\"")
+            knob = node.own["which"].raw.strip('{}"')
             assert knob.startswith("parent."), knob
             which = int(node._parent.own[knob.removeprefix("parent.")].getValueAt(frame))
             return self._file_of(node._inputs[which], frame)

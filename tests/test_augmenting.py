@@ -13,7 +13,13 @@ from bodydouble.settings import TrainSettings
 
 SPACE = ModelSpace()
 STILL = TrainSettings(
-    resolution=64, jitter_degrees=0, jitter_scale=0, jitter_shift=0, jitter_exposure=0, jitter_balance=0
+    resolution=64,
+    jitter_degrees=0,
+    jitter_scale=0,
+    jitter_shift=0,
+    jitter_exposure=0,
+    jitter_balance=0,
+    jitter_light=0,
 )
 REACH = 0.1
 
@@ -44,7 +50,14 @@ def test_everything_off_gives_the_unit_crop_as_it_is():
 
 
 @pytest.mark.parametrize(
-    "change", [{"jitter_degrees": 10.0}, {"jitter_scale": 0.2}, {"jitter_shift": 0.1}, {"jitter_exposure": 1.0}]
+    "change",
+    [
+        {"jitter_degrees": 10.0},
+        {"jitter_scale": 0.2},
+        {"jitter_shift": 0.1},
+        {"jitter_exposure": 1.0},
+        {"jitter_light": 1.0},
+    ],
 )
 def test_each_jitter_changes_input_and_goal_alike(change):
     still = augment(crops(), numbers(), 4, STILL, SPACE, REACH)
@@ -59,6 +72,30 @@ def test_exposure_acts_in_scene_linear_light():
     brighter = augment(crops(), draw, 4, replace(STILL, jitter_exposure=1.0), SPACE, REACH)
     ratio = from_model(brighter.truth, SPACE) / from_model(still.truth, SPACE)
     torch.testing.assert_close(ratio.mean((1, 2, 3)), torch.exp2(draw[:, 4]), rtol=0.01, atol=0)
+
+
+def test_the_random_light_is_smooth_and_each_crop_has_its_own():
+    draw = numbers()
+    still = augment(crops(), draw, 4, STILL, SPACE, REACH)
+    lit = augment(crops(), draw, 4, replace(STILL, jitter_light=0.3), SPACE, REACH)
+    stops = torch.log2(from_model(lit.truth, SPACE) / from_model(still.truth, SPACE))[:, :1, 8:-8, 8:-8]
+    assert 0.1 < float(stops.std()) < 0.6
+    assert float((stops[..., 1:] - stops[..., :-1]).abs().median()) < 0.05
+    assert float((stops[0] - stops[1]).abs().mean()) > 0.05
+    part = augment(crops()[1:], draw[1:], 4, replace(STILL, jitter_light=0.3), SPACE, REACH)
+    torch.testing.assert_close(part.truth, lit.truth[1:])
+
+
+def test_half_of_the_crops_are_mirrored_with_their_matte():
+    draw, source = numbers(16), crops(16)
+    source[:, 3, :, :48] = 0
+    still = augment(source, draw, 4, STILL, SPACE, REACH)
+    batch = augment(source, draw, 4, replace(STILL, mirror=True), SPACE, REACH)
+    turned = draw[:, 11] < 0
+    assert 0 < int(turned.sum()) < 16
+    torch.testing.assert_close(batch.truth[turned], still.truth[turned].flip(-1))
+    torch.testing.assert_close(batch.matte[turned], still.matte[turned].flip(-1))
+    assert torch.equal(batch.truth[~turned], still.truth[~turned])
 
 
 @pytest.mark.parametrize(("change", "column"), [({"jitter_blur": 0.03}, 8), ({"jitter_grain": 0.2}, 9)])

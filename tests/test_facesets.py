@@ -172,9 +172,7 @@ def test_crops_of_equal_names_from_different_folders_do_not_replace_each_other(c
         "anna_0002.exr",
         "anna_0003.exr",
     ]
-    origins = {
-        entry["origin"] for entry in json.loads((tmp_path / "faceset" / "faceset.json").read_text())["crops"]
-    }
+    origins = {entry["origin"] for entry in json.loads((tmp_path / "faceset" / "faceset.json").read_text())["crops"]}
     assert len(origins) == 2
 
 
