@@ -166,7 +166,7 @@ def option_words(arguments: Mapping[str, object]) -> list[str]:
     words: list[str] = []
     for name, value in arguments.items():
         option = "--" + name.replace("_", "-")
-        if value not in (None, False):
+        if value is not None and value is not False:
             words += [option] if value is True else [option, str(value)]
     return words
 
