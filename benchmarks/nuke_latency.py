@@ -58,8 +58,17 @@ def untrained(folder: Path, level: int, width: float) -> str:
     return (folder / "model.comb").as_posix()
 
 
-def timed(worker: Worker, job: dict[str, object]) -> tuple[float, dict[str, float]]:
-    """Seconds from the request to the end of the job, and those of its frame by stage."""
+def cpu_seconds(process: int | None) -> float:
+    """Processor time of the worker so far: what it costs whatever else the machine does; 0 where /proc is not."""
+    try:
+        words = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(worker: Worker, job: dict[str, object]) -> tuple[float, dict[str, float], float]:
+    """Seconds from the request to the end of the job, those of its frame by stage, and the worker's processor time."""
     done = threading.Event()
     stages: dict[str, float] = {}
     ends: list[str] = []
@@ -73,12 +82,12 @@ def timed(worker: Worker, job: dict[str, object]) -> tuple[float, dict[str, floa
                 ends.append(event["message"])
             done.set()
 
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), cpu_seconds(worker.pid)
     worker.submit(job, on_event)
     done.wait()
     if ends:
         sys.exit(ends[0])
-    return time.perf_counter() - start, stages
+    return time.perf_counter() - start, stages, cpu_seconds(worker.pid) - busy
 
 
 def main() -> None:
@@ -97,9 +106,9 @@ def main() -> None:
         bundled = (ROOT / "engine" / "bodydouble" / "bundled" / "rendered.comb").as_posix()
         model = bundled if asked.bundled else untrained(folder, asked.level, asked.width)
 
-        def shot(edge: float) -> Shot:
+        def shot(edge: float, compression: str = "") -> Shot:
             look = Look({"forehead": 0.6, "edge": edge, "sigma": 1.0, "plate_levels": 2})
-            made = Shot((folder / "node").as_posix(), plate, model, "A", 0, look)
+            made = Shot((folder / "node").as_posix(), plate, model, "A", 0, look, compression=compression)
             write_look(made.look_file, look)
             return made
 
@@ -108,13 +117,15 @@ def main() -> None:
         whole, again = [], []
         for frame in frames[1:]:
             whole.append(timed(worker, swap_job(shot(3), [frame])))
-            again.append(timed(worker, swap_job(shot(4 + len(again)), [frame])))
+            again.append(timed(worker, swap_job(shot(4 + len(again), "rle"), [frame])))
         for title, runs in (("whole frame, all warm", whole), ("re-blend", again)):
             middle = {name: statistics.median(r[1].get(name, 0.0) for r in runs) for name in runs[0][1]}
             stages = ", ".join(f"{name} {seconds:.3f}" for name, seconds in middle.items())
-            print(f"{title}: median {statistics.median(r[0] for r in runs):.3f} s of {len(runs)}; {stages}")
-        ratio = statistics.median(r[0] for r in again) / statistics.median(r[0] for r in whole)
-        print(f"re-blend / whole frame: {ratio:.2f}")
+            wall, busy = (statistics.median(run[index] for run in runs) for index in (0, 2))
+            print(f"{title}: median of {len(runs)}: {wall:.3f} s, processor {busy:.3f} s; {stages}")
+        for title, index in (("wall", 0), ("processor", 2)):
+            ratio = statistics.median(run[index] for run in again) / statistics.median(run[index] for run in whole)
+            print(f"re-blend / whole frame, {title}: {ratio:.2f}")
         worker.close()
 
 

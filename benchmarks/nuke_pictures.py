@@ -22,6 +22,7 @@ from matplotlib.patches import FancyBboxPatch
 from bodydouble.colour import Colour
 from bodydouble.corrections import correct_shot, read_corrections
 from bodydouble.demo import BUNDLED
+from bodydouble.geometry import similarity_parts
 from bodydouble.handover import Handover, find_handover, handover_text, outline_px
 from bodydouble.images import read_plate
 from bodydouble.sequences import PlateSequence
@@ -90,12 +91,13 @@ def wobble(shot: ShotFaces, plate: Path, out: Path) -> None:
     shaken = dict(shot.frames)
     face = shot.frames[bad][0]
     fixes = out / "wobble.fix.json"
-    points = {36: face.landmarks_px[36].round(1).tolist(), 45: face.landmarks_px[45].round(1).tolist()}
+    scale, angle, centre = similarity_parts(face.unit_from_plate)
+    crop = {"centre_px": centre.tolist(), "side_px": 1 / scale, "angle_deg": -float(np.degrees(angle))}
     moved = face.landmarks_px + np.array([9.0, -5.0])
     matrix = face.unit_from_plate @ np.array([[1, 0, -9.0], [0, 1, 5.0], [0, 0, 1]])
     shaken[bad] = (type(face)(face.box_px, moved, face.score, 0.3, face.person, False, matrix),)
     wrong = ShotFaces(shot.plate, shot.width, shot.height, shaken, shot.pixel_aspect, shot.settings, shot.tool)
-    entries = {bad - 1: {"person": 0}, bad: {"person": 0, "points_px": points}, bad + 1: {"person": 0}}
+    entries = {bad - 1: {"person": 0}, bad: {"person": 0, "crop": crop}, bad + 1: {"person": 0}}
     document = {"frames": {str(frame): [entry] for frame, entry in entries.items()}, "fade": 1, "version": 1}
     fixes.write_text(json.dumps({"schema": "bodydouble.corrections", **document}), encoding="utf-8")
     mended = correct_shot(wrong, read_corrections(fixes))

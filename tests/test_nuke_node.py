@@ -202,6 +202,15 @@ def test_a_plate_that_is_no_file_is_rendered_by_the_hidden_write(nuke: FakeNuke,
     nuke.press(node, "swap_frame")
     finished(nuke, node)
     assert nuke.rendered == [FIRST, FIRST]
+    # A holdout is rendered for the engine, too; here it covers all, so that the plate stays.
+    node.setInput(2, node.input(0))
+    node["blend_holdout"].setValue(True)
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert nuke.rendered == [FIRST, FIRST, FIRST]
+    assert (folder(script, node) / "holdout" / "holdout.1015.exr").exists()
+    swapped = read_plate(folder(script, node) / "swap" / "swap.1015.exr").main
+    assert not swapped.channel("bodydouble.matte").any()
     assert_never_frozen(nuke)
 
 
@@ -368,6 +377,9 @@ def test_the_job_documents_are_ones_the_engine_takes(nuke: FakeNuke, tmp_path: P
 
     node = body_double(nuke, tmp_path / "comp.nk")
     node["fix"].setValue("/fixes/sh010.json")
+    node["measures"].setValue("/measures/sh010.measures.json")
+    node["blend_holdout"].setValue(True)
+    node.setInput(2, node.input(0))
     node["production"].setValue("demo")
     node["compression"].setValue("zips")
     shot, _ = sys.modules["bodydouble_nuke.node"].read_shot(node)
@@ -378,3 +390,38 @@ def test_the_job_documents_are_ones_the_engine_takes(nuke: FakeNuke, tmp_path: P
         context = cli.commands[job.command].make_context(job.command, list(words))
         assert context.params["plate"] == shot.plate.pattern
     assert jobs.frame_range([1015, 1016, 1020]) == "1015-1016,1020"
+
+
+def test_the_farm_gets_what_the_node_asks_for(nuke: FakeNuke, tmp_path: Path):
+    node = body_double(nuke, tmp_path / "comp.nk")
+    shot, _ = sys.modules["bodydouble_nuke.node"].read_shot(node)
+    words = sys.modules["bodydouble_nuke.farm"].submit_arguments(shot, "openjd", [1015, 1016, 1017], 2, "sh010")
+    own, swap = words[: words.index("--")], words[words.index("--") + 1 :]
+    assert own[:2] == ["openjd", shot.plate.pattern]
+    assert dict(zip(own[2::2], own[3::2], strict=True)) == {
+        "--out": shot.result,
+        "--model": shot.model,
+        "--persona": "A",
+        "--faces": shot.faces,
+        "--frames": "1015-1017",
+        "--colorspace": "Linear Rec.709 (sRGB)",
+        "--frames-per-task": "2",
+        "--name": "sh010",
+        "--bundle": f"{shot.folder}/farm",
+    }
+    assert swap == ["--person", "0", "--settings", shot.look_file, "--layers", "--on-no-face", "plate", "--overwrite"]
+
+
+def test_submitting_tells_what_the_farm_said(nuke: FakeNuke, tmp_path: Path):
+    node = body_double(nuke, tmp_path / "comp.nk")
+    program = tmp_path / "farm.py"
+    program.write_text("import sys; print('taken:', sys.argv[1], sys.argv[2])", encoding="utf-8")
+    node["engine"].setValue(f"{sys.executable} {program}")
+    nuke.press(node, "submit")
+    nuke.pump(lambda: bool(nuke.messages))
+    assert "taken: submit openjd" in nuke.messages[-1]
+    assert (folder(tmp_path / "comp.nk", node) / "look.settings.json").exists()
+    program.write_text("import sys; sys.exit('the farm is closed')", encoding="utf-8")
+    nuke.press(node, "submit")
+    nuke.pump(lambda: len(nuke.messages) == 2)
+    assert "the farm is closed" in nuke.messages[-1]

@@ -163,3 +163,7 @@ def test_what_does_not_fit_is_refused():
         warp(image, np.zeros((3, 3)), (4, 4))
     with pytest.raises(ValueError, match="padding"):
         warp(image, np.eye(3), (4, 4), padding="mirror")  # type: ignore[arg-type]
+
+
+def test_a_destination_without_pixels_is_empty_and_no_error():
+    assert warp(torch.zeros(1, 3, 8, 8), np.eye(3), (0, 5)).shape == (1, 3, 0, 5)

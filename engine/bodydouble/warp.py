@@ -59,6 +59,8 @@ def warp(
     matrices = np.asarray(torch.as_tensor(destination_from_source).detach().cpu().numpy(), dtype=np.float64)
     if matrices.shape not in ((3, 3), (len(image), 3, 3)):
         raise ValueError(f"destination_from_source must be (3, 3) or ({len(image)}, 3, 3), got {matrices.shape}")
+    if 0 in size:  # a holdout over the whole face leaves nothing to bring back
+        return image.new_empty((len(image), image.shape[1], *size))
     matrices = np.broadcast_to(matrices, (len(image), 3, 3))
     items = [_warp_one(item, matrix, size, padding) for item, matrix in zip(image, matrices, strict=True)]
     return torch.stack(items) if items else image.new_empty((0, image.shape[1], *size))

@@ -6,14 +6,24 @@ import subprocess
 from collections.abc import Sequence
 
 from bodydouble_nuke.engine import Engine, EngineError
-from bodydouble_nuke.shot import Shot, command_line, swap_job
+from bodydouble_nuke.shot import Shot, joined, option_words, swap_job
 
 SUBMIT_SECONDS = 120.0
 
 
+# What `submit` takes itself; everything else it hands on to `swap`.
+_OWN = ("out", "model", "persona", "faces", "frames", "production", "ocio", "colorspace")
+
+
 def submit_arguments(shot: Shot, farm: str, frames: Sequence[int], chunk: int, name: str) -> list[str]:
-    """The words after `bodydouble submit`: align where it was not done, swap in chunks, review."""
-    return [farm, *command_line(swap_job(shot, frames)), "--chunk-size", str(chunk), "--name", name]
+    """The words after `bodydouble submit`: align where it was not done, swap in tasks of `chunk` frames, review."""
+    arguments = swap_job(shot, frames)["arguments"]
+    assert isinstance(arguments, dict)
+    own = {key: arguments.pop(key) for key in _OWN if key in arguments}
+    words = [farm, str(arguments.pop("plate")), *option_words(own), "--frames-per-task", str(chunk), "--name", name]
+    if farm == "openjd":
+        words += ["--bundle", joined(shot.folder, "farm")]
+    return [*words, "--", *option_words(arguments)]
 
 
 def submit(engine: Engine, arguments: Sequence[str]) -> str:

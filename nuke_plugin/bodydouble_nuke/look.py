@@ -17,6 +17,7 @@ SETTINGS: Mapping[str, type] = {
     "edge": float,
     "sigma": float,
     "plate_levels": int,
+    "grain": float,
 }
 """Knob, and setting of the engine of the same name, and its type."""
 

@@ -64,6 +64,8 @@ def read_shot(node: nuke.Gizmo) -> tuple[Shot, plates.PlateSource]:
         compression="" if str(node["compression"].value()) == "as the plate" else str(node["compression"].value()),
         production=str(node["production"].value()),
         fix=file_path(node, "fix"),
+        measures=file_path(node, "measures"),
+        holdout=bool(node["blend_holdout"].value()) and node.input(plates.HOLDOUT) is not None,
     )
     return shot, source
 

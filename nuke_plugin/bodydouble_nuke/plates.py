@@ -11,7 +11,9 @@ import nuke
 from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.shot import Plate, ShotError, plate_pattern
 
-WRITE = "PlateOut"
+PLATE, HOLDOUT = 0, 2
+"""Inputs of the node."""
+WRITES = {PLATE: "PlateOut", HOLDOUT: "HoldoutOut"}
 
 # Names that Nuke's own colour management has for its working space; a file in it needs no conversion.
 _WORKING = ("", "default", "linear", "scene_linear", "raw")
@@ -34,7 +36,7 @@ def plate_source(node: nuke.Gizmo, folder: str, environment: Mapping[str, str]) 
     Raises:
         ShotError: nothing is connected.
     """
-    above = node.input(0)
+    above = node.input(PLATE)
     if above is None:
         raise ShotError("Connect the plate to the node's plate input.")
     colorspace, ocio = working_space(nuke.root(), environment)
@@ -71,24 +73,24 @@ def working_space(root: nuke.Root, environment: Mapping[str, str]) -> tuple[str,
     return (_ACES_WORKING if is_aces else _NUKE_WORKING), ""
 
 
-def state_of(node: nuke.Gizmo) -> tuple[int, ...]:
-    """What the plate above the node is made of: changes with it."""
-    above = node.input(0)
+def state_of(node: nuke.Gizmo, index: int) -> tuple[int, ...]:
+    """What an input of the node is made of: changes with it."""
+    above = node.input(index)
     return () if above is None else tuple(above.opHashes())
 
 
-def render_frame(node: nuke.Gizmo, frame: int) -> None:
-    """Write one frame of the plate by the node's hidden Write. Main thread.
+def render_frame(node: nuke.Gizmo, index: int, frame: int) -> None:
+    """Write one frame of an input by the node's hidden Write. Main thread.
 
     Raises:
         ShotError: Nuke is rendering already, or could not render.
     """
     with node:
-        write = nuke.toNode(WRITE)
+        write = nuke.toNode(WRITES[index])
     if write is None:
         raise ShotError("The node has lost its inner nodes; make a new BodyDouble node and copy the values over.")
     os.makedirs(os.path.dirname(file_path(write, "file")), exist_ok=True)
     try:
         nuke.execute(write, frame, frame)
     except RuntimeError as error:
-        raise ShotError(f"Nuke could not render frame {frame} of the plate: {error}") from error
+        raise ShotError(f"Nuke could not render frame {frame} of the input: {error}") from error

@@ -42,8 +42,8 @@ class Run:
         node: nuke.Gizmo,
         worker: Worker,
         steps: Sequence[Step],
-        render: Sequence[int],
-        render_one: Callable[[nuke.Gizmo, int], None],
+        render: Sequence[tuple[int, int]],
+        render_one: Callable[[nuke.Gizmo, int, int], None],
         quiet: bool,
     ) -> None:
         self.landed: set[int] = set()
@@ -100,12 +100,12 @@ class Run:
         later(self._finish, time.monotonic())
 
     def _render_plate(self) -> None:
-        for count, frame in enumerate(self._render):
+        for count, (index, frame) in enumerate(self._render):
             if self._stopped():
                 return
-            self._tell(f"plate {frame}", count, len(self._render))
+            self._tell(f"rendering {frame}", count, len(self._render))
             # One frame a call: between two, Nuke draws, and hears a cancel.
-            answer(self._render_one, self._node, frame)
+            answer(self._render_one, self._node, index, frame)
 
     def _do(self, step: Step) -> None:
         events: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()

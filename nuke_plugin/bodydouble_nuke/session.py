@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import nuke
@@ -21,7 +21,7 @@ from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.look import SETTINGS, write_look
 from bodydouble_nuke.mainthread import later
 from bodydouble_nuke.run import Run, Step
-from bodydouble_nuke.shot import ShotError, align_job, frame_range, swap_job
+from bodydouble_nuke.shot import ShotError, align_job, frame_range, holdout_pattern, plate_pattern, swap_job
 from bodydouble_nuke.worker import Worker
 
 
@@ -32,7 +32,7 @@ class Session:
     worker: Worker | None = None
     runs: dict[str, Run] = field(default_factory=dict)
     nodes: dict[str, nuke.Gizmo] = field(default_factory=dict)
-    rendered: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
+    rendered: dict[tuple[str, int, int], tuple[int, ...]] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
 
     def worker_of(self, node: nuke.Gizmo) -> Worker:
@@ -74,10 +74,13 @@ SESSION = Session()
 """The one of this Nuke."""
 
 
-def start(node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, quiet: bool = False) -> Run | None:
+def start(
+    node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, quiet: bool = False, draft: bool = False
+) -> Run:
     """Align (where that was not done yet, or is all that is wanted) and swap frames; returns at once in the GUI.
 
-    Without a GUI it returns when all is done. `quiet`: no progress bar, no message.
+    Without a GUI it returns when all is done. `quiet`: no progress bar. `draft`: files are packed less, which
+    is quicker; the next swap of the range replaces them.
 
     Raises:
         ShotError, EngineError: it cannot begin.
@@ -85,6 +88,8 @@ def start(node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, qui
     if SESSION.is_busy(node):
         raise ShotError("This node is at work; cancel it first.")
     shot, source = nodes.read_shot(node)
+    if draft:
+        shot = replace(shot, compression="rle")
     worker = SESSION.worker_of(node)
     must_align = align_only or not os.path.exists(shot.faces)
     needed = nodes.frame_list(node) if must_align else list(frames)
@@ -92,24 +97,28 @@ def start(node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, qui
     if not align_only:
         write_look(shot.look_file, shot.look)
         steps.append(Step("swap", swap_job(shot, frames)))
-    render = _to_render(node, needed) if source.render else []
+    render = _to_render(node, plates.PLATE, needed) if source.render else []
+    if shot.holdout and not align_only:
+        render += _to_render(node, plates.HOLDOUT, frames)
     run = Run(node, worker, steps, render, _render_one, quiet)
     SESSION.runs[SESSION.uid(node)] = run
     run.begin()
     return run
 
 
-def _to_render(node: nuke.Gizmo, frames: Sequence[int]) -> list[int]:
-    """Plate frames that were not rendered yet from what is connected now."""
-    uid, state = SESSION.uid(node), plates.state_of(node)
-    pattern = plates.plate_pattern(nodes.folder_of(node))
+def _to_render(node: nuke.Gizmo, index: int, frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Frames of an input that were not rendered yet from what is connected now, with the input."""
+    uid, state = SESSION.uid(node), plates.state_of(node, index)
+    folder = nodes.folder_of(node)
+    pattern = plate_pattern(folder) if index == plates.PLATE else holdout_pattern(folder)
     there = set(nodes.frames_on_disk(pattern))
-    return [frame for frame in frames if frame not in there or SESSION.rendered.get((uid, frame)) != state]
+    fresh = {frame for frame in there if SESSION.rendered.get((uid, index, frame)) == state}
+    return [(index, frame) for frame in frames if frame not in fresh]
 
 
-def _render_one(node: nuke.Gizmo, frame: int) -> None:
-    plates.render_frame(node, frame)
-    SESSION.rendered[SESSION.uid(node), frame] = plates.state_of(node)
+def _render_one(node: nuke.Gizmo, index: int, frame: int) -> None:
+    plates.render_frame(node, index, frame)
+    SESSION.rendered[SESSION.uid(node), index, frame] = plates.state_of(node, index)
 
 
 def swap_now(node: nuke.Gizmo, frames: Sequence[int]) -> list[int]:
@@ -119,7 +128,6 @@ def swap_now(node: nuke.Gizmo, frames: Sequence[int]) -> list[int]:
         ShotError, EngineError: it could not be done; the message says why.
     """
     run = start(node, frames, quiet=True)
-    assert run is not None
     run.wait()
     if run.problem:
         raise ShotError(run.problem)
@@ -206,12 +214,11 @@ def blend_again(node: nuke.Gizmo) -> None:
         SESSION.wanted.add(uid)
         return
     try:
-        run = start(node, [nuke.frame()], quiet=True)
+        run = start(node, [nuke.frame()], quiet=True, draft=True)
     except (ShotError, EngineError) as error:
         nodes.show_status(node, str(error))
         return
-    if run is not None:
-        run.when_done(lambda: _blend_if_wanted(node, uid))
+    run.when_done(lambda: _blend_if_wanted(node, uid))
 
 
 def _blend_if_wanted(node: nuke.Gizmo, uid: str) -> None:

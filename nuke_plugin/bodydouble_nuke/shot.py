@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bodydouble_nuke.look import Look
@@ -43,6 +43,8 @@ class Shot:
         compression: of the frames, "" for the plate's own.
         production: what it is for, "" for none.
         fix: corrections placed by hand, "" for none.
+        measures: of the plate's grain, "" for none.
+        holdout: whether the engine gets the holdout, too.
     """
 
     folder: str
@@ -55,6 +57,8 @@ class Shot:
     compression: str = ""
     production: str = ""
     fix: str = ""
+    measures: str = ""
+    holdout: bool = False
 
     @property
     def faces(self) -> str:
@@ -80,6 +84,11 @@ def joined(folder: str, *names: str) -> str:
 def plate_pattern(folder: str) -> str:
     """Where the node's Write puts the plate."""
     return joined(folder, "plate", "plate.####.exr")
+
+
+def holdout_pattern(folder: str) -> str:
+    """Where the node's Write puts the holdout."""
+    return joined(folder, "holdout", "holdout.####.exr")
 
 
 def result_pattern(folder: str) -> str:
@@ -136,6 +145,8 @@ def swap_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
             "faces": shot.faces,
             "frames": frame_range(frames),
             "settings": shot.look_file,
+            "measures": shot.measures or None,
+            "holdout": holdout_pattern(shot.folder) if shot.holdout else None,
             "layers": shot.layers,
             "compression": shot.compression or None,
             "production": shot.production or None,
@@ -150,14 +161,12 @@ def cancel_job(job: str) -> dict[str, object]:
     return _job("cancel", {"job": job})
 
 
-def command_line(job: dict[str, object]) -> list[str]:
-    """A job as words of the engine's command line, for a farm."""
-    arguments = job["arguments"]
-    assert isinstance(arguments, dict)
-    words = [str(arguments["plate"])]
+def option_words(arguments: Mapping[str, object]) -> list[str]:
+    """Arguments of a job as words of the engine's command line, for a farm."""
+    words: list[str] = []
     for name, value in arguments.items():
         option = "--" + name.replace("_", "-")
-        if name != "plate" and value not in (None, False):
+        if value is not None and value is not False:
             words += [option] if value is True else [option, str(value)]
     return words
 
