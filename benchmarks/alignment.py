@@ -19,12 +19,12 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.aligning import FrameDetections, align_shot, frame_views
-from bodydouble.colour import Colour
-from bodydouble.faces import LANDMARK_MODEL, find_model
-from bodydouble.geometry import apply, unit_from_landmarks
-from bodydouble.reading import find_plate, read_frame
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.aligning import FrameDetections, align_shot, frame_views
+from bodydouble.alignment.faces import LANDMARK_MODEL, find_model
+from bodydouble.alignment.geometry import apply, unit_from_landmarks
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.reading import find_plate, read_frame
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
 from synth import load_shot, shot_names, synth_folder
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import click
 import numpy as np
 
-from bodydouble import aligning
-from bodydouble.aligning import align_frames, solve_shot
-from bodydouble.colour import Colour
-from bodydouble.images import write_image
-from bodydouble.reading import find_plate, read_frame
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment import aligning
+from bodydouble.alignment.aligning import align_frames, solve_shot
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import write_image
+from bodydouble.plates.reading import find_plate, read_frame
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
 from synth import load_shot, synth_folder
 

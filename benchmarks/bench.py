@@ -27,10 +27,10 @@ import OpenImageIO as oiio
 import torch
 
 import bodydouble
-from bodydouble.comb import Comb, CombDims
+from bodydouble.alignment.geometry import similarity_scale
 from bodydouble.demo import BUNDLED, PERSONA
-from bodydouble.geometry import similarity_scale
-from bodydouble.swapstages import blend_size
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.swap.swapstages import blend_size
 from peers import peer_rows
 from timing import Row, cpu_seconds, milliseconds, table
 

@@ -18,19 +18,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bodydouble import quality
-from bodydouble.blend import extend
-from bodydouble.colour import Colour, Converter
-from bodydouble.frames import FrameRange
-from bodydouble.geometry import similarity_scale
-from bodydouble.images import read_plate
-from bodydouble.matte import polygon_matte
-from bodydouble.modelspace import ModelSpace, from_model, to_model
-from bodydouble.plate import Plate, Region
-from bodydouble.quality import display_channel, display_code
+from bodydouble.alignment.geometry import similarity_scale
+from bodydouble.alignment.shotfaces import Face
+from bodydouble.plates.colour import Colour, Converter
+from bodydouble.plates.frames import FrameRange
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
+from bodydouble.plates.plate import Plate, Region
+from bodydouble.reviews import quality
+from bodydouble.reviews.quality import display_channel, display_code
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import Face
-from bodydouble.swapstages import (
+from bodydouble.swap.blend import extend
+from bodydouble.swap.matte import polygon_matte
+from bodydouble.swap.swapstages import (
     PlateRegion,
     blend_crop,
     blend_size,
@@ -41,7 +41,7 @@ from bodydouble.swapstages import (
     plate_to_model_space,
     warp_to_crop,
 )
-from bodydouble.warp import warp
+from bodydouble.swap.warp import warp
 from synth import SynthShot, load_shot, synth_folder
 
 SPACE = ModelSpace()
@@ -122,8 +122,8 @@ def _cut(picture: Picture, region: Region) -> Picture:
 
 
 def _outline(piece: PlateRegion, face: Face) -> torch.Tensor:
-    from bodydouble.geometry import apply
-    from bodydouble.swapstages import unit_outline
+    from bodydouble.alignment.geometry import apply
+    from bodydouble.swap.swapstages import unit_outline
 
     polygon = apply(np.linalg.inv(piece.unit_from_region(face)), unit_outline(face, SwapSettings().forehead))
     return polygon_matte(polygon, piece.size)

@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-from bodydouble.comb import Comb, CombDims
-from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
-from bodydouble.images import write_image
-from bodydouble.modelspace import ModelSpace
-from bodydouble.reading import find_plate  # noqa: F401
-from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
-from bodydouble.swapping import swap_sequence  # noqa: F401
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
+from bodydouble.alignment.shotfaces import Face, ShotFaces, write_shot_faces
+from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.plates.images import write_image
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.reading import find_plate  # noqa: F401
+from bodydouble.swap.swapping import swap_sequence  # noqa: F401
 from bodydouble_cli.main import run
 
 # Imported for the sake of what they load: a forked run finds it there.

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-from bodydouble.comb import Comb, CombDims, size_level
-from bodydouble.geometry import EYE_LINE, INTEROCULAR
-from bodydouble.modelspace import ModelSpace
+from bodydouble.alignment.geometry import EYE_LINE, INTEROCULAR
+from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.network.comb import Comb, CombDims, size_level
+from bodydouble.plates.modelspace import ModelSpace
 
 SWAP = """
 import json, resource, sys, time
@@ -29,7 +29,7 @@ import torch
 from pathlib import Path
 torch.set_num_threads(1)
 before = time.process_time()
-from bodydouble.swapframe import load_swap_model
+from bodydouble.swap.swapframe import load_swap_model
 imported = time.process_time()
 model = load_swap_model(Path(sys.argv[1]), "p001", "cpu")
 loaded = time.process_time()

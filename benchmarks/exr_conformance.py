@@ -29,15 +29,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-from bodydouble.comb import Comb, CombDims
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR
+from bodydouble.alignment.shotfaces import Face, ShotFaces, write_shot_faces
 from bodydouble.errors import BodydoubleError, PlateError
-from bodydouble.exrheader import read_attributes
-from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR
-from bodydouble.images import output_compression_of, read_headers, read_plate, write_plate
-from bodydouble.modelspace import ModelSpace
-from bodydouble.sequences import PlateSequence
-from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
+from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.plates.exrheader import read_attributes
+from bodydouble.plates.images import output_compression_of, read_headers, read_plate, write_plate
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble_cli.main import run
 
 LIMIT_SECONDS, LIMIT_BYTES, STOP_BYTES = 10, 2 << 30, 12 << 30

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble import likeness, quality
-from bodydouble.aligning import measure_faces
-from bodydouble.faces import FaceFinder
-from bodydouble.images import read_image, read_plate
-from bodydouble.measuring import MATTE_CHANNEL
-from bodydouble.plate import Plate
-from bodydouble.quality import display_code
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.aligning import measure_faces
+from bodydouble.alignment.faces import FaceFinder
+from bodydouble.alignment.views import PictureViews
+from bodydouble.plates.images import read_image, read_plate
+from bodydouble.plates.plate import Plate
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews import likeness, quality
+from bodydouble.reviews.measuring import MATTE_CHANNEL
+from bodydouble.reviews.quality import display_code
 from bodydouble.settings import AlignSettings
-from bodydouble.views import PictureViews
 from synth import SynthShot, Truth, training_frames
 
 Points = NDArray[np.float64]
@@ -54,7 +54,7 @@ class Look:
 
 @dataclass(frozen=True)
 class FrameFigures:
-    """One frame's figures; units and directions as in `bodydouble.quality`, nan where there is none.
+    """One frame's figures; units and directions as in `bodydouble.reviews.quality`, nan where there is none.
 
     `plate_…` is the plate as it is and `truth_…` the perfect composite, by the same measure. `spill_percent`: pixels
     that changed where the true matte is 0, in percent of the true matte's pixels.

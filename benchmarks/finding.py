@@ -18,14 +18,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.aligning import align_frames
-from bodydouble.chips import unit_from_box
-from bodydouble.colour import Colour
-from bodydouble.faces import FaceFinder
-from bodydouble.geometry import apply, similarity_scale, unit_from_landmarks
-from bodydouble.images import read_image
-from bodydouble.people import FoundFace
-from bodydouble.reading import find_plate
+from bodydouble.alignment.aligning import align_frames
+from bodydouble.alignment.chips import unit_from_box
+from bodydouble.alignment.faces import FaceFinder
+from bodydouble.alignment.geometry import apply, similarity_scale, unit_from_landmarks
+from bodydouble.alignment.people import FoundFace
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_image
+from bodydouble.plates.reading import find_plate
 from bodydouble.settings import AlignSettings
 from synth import TrainingFrame, synth_folder, training_frames
 

@@ -26,12 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bodydouble import augmenting, modelspace, training
-from bodydouble.checkpoint import load_comb
-from bodydouble.facesets import Faceset
-from bodydouble.matte import gaussian
-from bodydouble.modelspace import ModelSpace
+from bodydouble.network.checkpoint import load_comb
+from bodydouble.plates import modelspace
+from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
+from bodydouble.swap.matte import gaussian
+from bodydouble.training import augmenting, training
+from bodydouble.training.facesets import Faceset
 
 BLACK_STOPS, WHITE_STOPS = -10.0, 4.0
 HELD_OUT = 10  # every tenth crop

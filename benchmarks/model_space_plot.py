@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from bodydouble.modelspace import ModelSpace, to_model
+from bodydouble.plates.modelspace import ModelSpace, to_model
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

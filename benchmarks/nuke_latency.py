@@ -46,10 +46,10 @@ def untrained(folder: Path, level: int, width: float) -> str:
     """A comb of the given size with random weights."""
     import torch
 
-    from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-    from bodydouble.comb import Comb, CombDims
-    from bodydouble.geometry import EYE_LINE, INTEROCULAR
-    from bodydouble.modelspace import ModelSpace
+    from bodydouble.alignment.geometry import EYE_LINE, INTEROCULAR
+    from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+    from bodydouble.network.comb import Comb, CombDims
+    from bodydouble.plates.modelspace import ModelSpace
 
     torch.manual_seed(0)
     dims = CombDims(level, width)

@@ -19,15 +19,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
-from bodydouble.colour import Colour
-from bodydouble.corrections import correct_shot, read_corrections
+from bodydouble.alignment.corrections import correct_shot, read_corrections
+from bodydouble.alignment.geometry import similarity_parts
+from bodydouble.alignment.shotfaces import ShotFaces, read_shot_faces
 from bodydouble.demo import BUNDLED
-from bodydouble.geometry import similarity_parts
-from bodydouble.handover import Handover, find_handover, handover_text, outline_px
-from bodydouble.images import read_plate
-from bodydouble.sequences import PlateSequence
+from bodydouble.exports.handover import Handover, find_handover, handover_text, outline_px
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import ShotFaces, read_shot_faces
 
 FRAME = 1019
 COLOURS = {"Read": "#c8b26a", "Roto": "#5a8a5a", "CornerPin2D": "#8f6a9e", "Transform": "#8f6a9e"}

@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from bodydouble.geometry import apply
-from bodydouble.images import read_plate
-from bodydouble.matte import polygon_matte
-from bodydouble.quality import display_channel
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.geometry import apply
+from bodydouble.alignment.shotfaces import read_shot_faces
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews.quality import display_channel
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import read_shot_faces
-from bodydouble.swapstages import unit_outline
+from bodydouble.swap.matte import polygon_matte
+from bodydouble.swap.swapstages import unit_outline
 from synth import load_shot, synth_folder
 
 

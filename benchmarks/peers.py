@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 import bodydouble
-from bodydouble.blend import enlarge, halve
-from bodydouble.losses import ms_ssim
+from bodydouble.swap.blend import enlarge, halve
+from bodydouble.training.losses import ms_ssim
 from timing import Row, cpu_seconds, milliseconds
 
 

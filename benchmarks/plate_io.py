@@ -23,17 +23,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-from bodydouble.colour import Colour
-from bodydouble.comb import Comb, CombDims
-from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR
-from bodydouble.images import read_plate, write_image, write_plate
-from bodydouble.modelspace import ModelSpace
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR
+from bodydouble.alignment.shotfaces import Face, ShotFaces
+from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image, write_plate
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import Face, ShotFaces
-from bodydouble.swapframe import load_swap_model, swap_frame
-from bodydouble.swapping import swap_sequence
+from bodydouble.swap.swapframe import load_swap_model, swap_frame
+from bodydouble.swap.swapping import swap_sequence
 
 LAYERS = ("diffuse", "specular", "sss", "normal", "position")
 AOVS = tuple(f"{layer}.{channel}" for layer in LAYERS for channel in "RGB")

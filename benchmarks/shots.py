@@ -1,8 +1,8 @@
 """Swap the rendered shots and hold the result against the perfect composite.
 
 Runs the product's own `align_shot` and `swap_sequence` on every shot of `$BODYDOUBLE_SHARED/synth` and prints, per
-shot and persona, the figures of `bodydouble.quality`, each beside the same figure of the plate as it is (nothing
-swapped) or of the perfect composite itself. See benchmarks/README.md.
+shot and persona, the figures of `bodydouble.reviews.quality`, each beside the same figure of the plate as it is
+(nothing swapped) or of the perfect composite itself. See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 import click
 import numpy as np
 
-from bodydouble.aligning import align_shot
-from bodydouble.colour import Colour
+from bodydouble.alignment.aligning import align_shot
+from bodydouble.alignment.faces import FaceFinder
+from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import BodydoubleError, UsageError
-from bodydouble.faces import FaceFinder
-from bodydouble.frames import FrameRange
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.frames import FrameRange
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
-from bodydouble.shotfaces import ShotFaces
 from figures import ShotFigures, Swapped, measure, references
 from synth import SynthShot, load_shot, shot_names, synth_folder
 
@@ -93,7 +93,7 @@ def swapped(
 ) -> Swapped:
     """The shot with the persona, by the product."""
     from bodydouble.settings import SwapSettings
-    from bodydouble.swapping import swap_sequence  # torch loads only when something is swapped
+    from bodydouble.swap.swapping import swap_sequence  # torch loads only when something is swapped
 
     sequence = PlateSequence.output(out, like=shot.plate)
     results = list(

@@ -19,11 +19,11 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.aligning import open_finder
-from bodydouble.faces import LANDMARK_MODEL, FaceFinder, find_model
-from bodydouble.geometry import INTEROCULAR, apply, unit_from_landmarks
-from bodydouble.images import read_image
-from bodydouble.outline import face_outline
+from bodydouble.alignment.aligning import open_finder
+from bodydouble.alignment.faces import LANDMARK_MODEL, FaceFinder, find_model
+from bodydouble.alignment.geometry import INTEROCULAR, apply, unit_from_landmarks
+from bodydouble.alignment.outline import face_outline
+from bodydouble.plates.images import read_image
 from bodydouble.settings import AlignSettings
 from synth import synth_folder
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodydouble.errors import InputError
-from bodydouble.images import read_plate
-from bodydouble.quality import display_channel
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews.quality import display_channel
 
 VARIABLE = "BODYDOUBLE_SHARED"
 HALF_PIXEL = 0.5

@@ -24,23 +24,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-from bodydouble.colour import Colour
-from bodydouble.comb import Comb, CombDims
-from bodydouble.devices import intra_op_threads, memory_in_use
-from bodydouble.geometry import EYE_LINE, INTEROCULAR
-from bodydouble.images import read_plate, write_image, write_plate
-from bodydouble.modelspace import ModelSpace
-from bodydouble.provenance import stamped
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.geometry import EYE_LINE, INTEROCULAR
+from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.network.devices import intra_op_threads, memory_in_use
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image, write_plate
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import RunSettings, SwapSettings
-from bodydouble.swapframe import finish_frame, load_swap_model, prepare_frame, swap_faces
-from bodydouble.swapping import swap_sequence
-from bodydouble.warm import Warm
+from bodydouble.swap.provenance import stamped
+from bodydouble.swap.swapframe import finish_frame, load_swap_model, prepare_frame, swap_faces
+from bodydouble.swap.swapping import swap_sequence
+from bodydouble.swap.warm import Warm
 from plate_io import Clock, hand_placed
 
 SIZE = (1920, 1080)
-
 
 
 def main() -> int:

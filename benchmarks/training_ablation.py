@@ -33,22 +33,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bodydouble import training
-from bodydouble.checkpoint import read_card
-from bodydouble.comb import Comb, CombDims, Trunk, size_level
-from bodydouble.cropstore import CropStore, by_persona
+from bodydouble.alignment.geometry import crop_from_unit, unit_from_landmarks
 from bodydouble.errors import BodydoubleError
-from bodydouble.facesets import Faceset
-from bodydouble.geometry import crop_from_unit, unit_from_landmarks
-from bodydouble.images import read_plate
-from bodydouble.losses import ms_ssim
-from bodydouble.matte import gaussian
-from bodydouble.modelspace import ModelSpace, to_model
-from bodydouble.quality import display_channel
-from bodydouble.schedule import Phase
+from bodydouble.network.checkpoint import read_card
+from bodydouble.network.comb import Comb, CombDims, Trunk, size_level
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.modelspace import ModelSpace, to_model
+from bodydouble.reviews.quality import display_channel
 from bodydouble.settings import TrainSettings
-from bodydouble.validating import CropReader, enlarged, reconstruct
-from bodydouble.warp import warp
+from bodydouble.swap.matte import gaussian
+from bodydouble.swap.warp import warp
+from bodydouble.training import training
+from bodydouble.training.cropstore import CropStore, by_persona
+from bodydouble.training.facesets import Faceset
+from bodydouble.training.losses import ms_ssim
+from bodydouble.training.schedule import Phase
+from bodydouble.training.validating import CropReader, enlarged, reconstruct
 from synth import load_shot, synth_folder
 
 FRAMES = range(1001, 1049, 4)

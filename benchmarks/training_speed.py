@@ -24,16 +24,16 @@ from pathlib import Path
 
 import torch
 
-from bodydouble.augmenting import augment
-from bodydouble.comb import CombDims, level_size, multiply_adds
-from bodydouble.cropstore import PersonaCrops
-from bodydouble.devices import keep_memory, run_on
-from bodydouble.iterating import Feeder, update
-from bodydouble.modelspace import ModelSpace
-from bodydouble.parallel import Ranks
-from bodydouble.schedule import Phase
+from bodydouble.network.comb import CombDims, level_size, multiply_adds
+from bodydouble.network.devices import keep_memory, run_on
+from bodydouble.network.parallel import Ranks
+from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
-from bodydouble.training import start_state
+from bodydouble.training.augmenting import augment
+from bodydouble.training.cropstore import PersonaCrops
+from bodydouble.training.iterating import Feeder, update
+from bodydouble.training.schedule import Phase
+from bodydouble.training.training import start_state
 
 REACH = 0.1
 ITERATIONS, PERSONAS, BATCH, SETTLE = 100_000, 2, 16, 0.1

@@ -59,7 +59,7 @@ def demo_out(python: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _faces(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    from bodydouble.images import read_image
+    from bodydouble.plates.images import read_image
 
     # The truth counts from the corner of the first pixel.
     return {

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import bodydouble
-from bodydouble.aligning import FrameDetections, align_frames, align_shot, solve_shot, with_handles
-from bodydouble.colour import Colour
+from bodydouble.alignment.aligning import FrameDetections, align_frames, align_shot, solve_shot, with_handles
+from bodydouble.alignment.geometry import apply
+from bodydouble.alignment.shotfaces import ShotFaces, write_shot_faces
 from bodydouble.errors import PlateError
-from bodydouble.geometry import apply
-from bodydouble.images import read_plate, write_image
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
-from bodydouble.shotfaces import ShotFaces, write_shot_faces
 
 BUNDLED = Path(bodydouble.__file__).parent / "bundled"
 FRAMES = (1015, 1016, 1017)
@@ -56,7 +56,7 @@ def test_a_shot_with_one_person_gives_that_person_in_every_frame(plate: PlateSeq
 def test_a_face_the_detector_misses_is_followed_from_both_sides(
     plate: PlateSequence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bodydouble.faces import FaceFinder
+    from bodydouble.alignment.faces import FaceFinder
 
     detect, calls = FaceFinder.detect, iter(range(100))
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bodydouble.augmenting import DRAWS, augment, draw_iteration
-from bodydouble.modelspace import ModelSpace, from_model, to_model
+from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from bodydouble.settings import TrainSettings
+from bodydouble.training.augmenting import DRAWS, augment, draw_iteration
 
 SPACE = ModelSpace()
 STILL = TrainSettings(

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from bodydouble.comb import Comb, CombDims
+from bodydouble.network.comb import Comb, CombDims
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

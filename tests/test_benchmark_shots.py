@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bodydouble.errors import InputError
-from bodydouble.images import write_image
+from bodydouble.plates.images import write_image
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -75,7 +75,7 @@ def test_a_full_render_gets_the_performers_tone_and_only_inside_the_face(folder:
 
 
 def test_outside_its_data_window_a_composite_is_the_plate(shared: Path):
-    from bodydouble.images import read_plate
+    from bodydouble.plates.images import read_plate
     from synth import load_shot
 
     shot = load_shot("sh010", shared / "synth")

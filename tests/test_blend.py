@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble import blend as blending
-from bodydouble.blend import blend, enlarge, extend, halve, level_count, level_mask
-from bodydouble.matte import polygon_matte
+from bodydouble.swap import blend as blending
+from bodydouble.swap.blend import blend, enlarge, extend, halve, level_count, level_mask
+from bodydouble.swap.matte import polygon_matte
 
 SIZES = [(64, 64), (33, 47), (61, 29), (97, 5), (20, 80), (2, 3)]
 

@@ -16,11 +16,19 @@ import pytest
 import safetensors.torch
 import torch
 
-from bodydouble import checkpoint
-from bodydouble.checkpoint import CombCard, PersonaCard, load_comb, load_tensors, read_card, save_comb, save_tensors
-from bodydouble.comb import Comb, CombDims
 from bodydouble.errors import ModelError, OutputError, UnknownPersonaError
-from bodydouble.modelspace import ModelSpace
+from bodydouble.network import checkpoint
+from bodydouble.network.checkpoint import (
+    CombCard,
+    PersonaCard,
+    load_comb,
+    load_tensors,
+    read_card,
+    save_comb,
+    save_tensors,
+)
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.plates.modelspace import ModelSpace
 
 DIMS = CombDims(level=3, width=1 / 64)
 RIGHTS = {"schema": "bodydouble.rights", "version": 1, "performer": "Anna", "productions": ["Öl"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.chips import DETECTOR_BOX, box_from_unit, cut_chip, resample, shrink, unit_from_box
-from bodydouble.geometry import apply, similarity_matrix
+from bodydouble.alignment.chips import DETECTOR_BOX, box_from_unit, cut_chip, resample, shrink, unit_from_box
+from bodydouble.alignment.geometry import apply, similarity_matrix
 
 
 def ramp(height: int, width: int) -> np.ndarray:

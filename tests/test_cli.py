@@ -347,7 +347,7 @@ def empty_plate(tmp_path):
     """Two small frames without a face, one of them with NaN, Inf, negative and very bright pixels."""
     import numpy as np
 
-    from bodydouble.images import write_image
+    from bodydouble.plates.images import write_image
 
     pixels = np.full((90, 160, 3), 0.18, np.float32)
     write_image(tmp_path / "plate.1001.exr", pixels)

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bodydouble.lookfile import ShotLook, write_look
 from bodydouble.settings import SwapSettings
+from bodydouble.swap.lookfile import ShotLook, write_look
 from bodydouble_cli.look import chosen_look, look_options
 
 

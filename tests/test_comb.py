@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bodydouble.comb import TOP_LEVEL, Comb, CombDims, level_size, size_level
+from bodydouble.network.comb import TOP_LEVEL, Comb, CombDims, level_size, size_level
 from bodydouble.settings import WIDTH_PRESETS
 
 SMALL = CombDims(level=3, width=1 / 64)

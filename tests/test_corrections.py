@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bodydouble.corrections import correct_shot, read_corrections
+from bodydouble.alignment.corrections import correct_shot, read_corrections
+from bodydouble.alignment.geometry import (
+    CANONICAL_LANDMARKS,
+    apply,
+    plate_from_square,
+    similarity_matrix,
+    unit_from_landmarks,
+)
+from bodydouble.alignment.shotfaces import Face, ShotFaces
 from bodydouble.errors import SidecarError
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, plate_from_square, similarity_matrix, unit_from_landmarks
-from bodydouble.shotfaces import Face, ShotFaces
 
 FRAMES = range(1001, 1041)
 SIDE = 360.0

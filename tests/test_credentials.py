@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble import credentials
-from bodydouble.credentials import DISCLOSURE, StudioKey, manifest_of, read_credentials, sign_media
 from bodydouble.errors import InputError, OutputError, UsageError
-from bodydouble.images import write_image
-from bodydouble.provenance import COMPOSITE_WITH_TRAINED_MEDIA
+from bodydouble.plates.images import write_image
+from bodydouble.reviews import credentials
+from bodydouble.reviews.credentials import DISCLOSURE, StudioKey, manifest_of, read_credentials, sign_media
+from bodydouble.swap.provenance import COMPOSITE_WITH_TRAINED_MEDIA
 from bodydouble_cli.main import run
 from certificates import make_certificates
 

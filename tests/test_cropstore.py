@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble.cropstore import CropStore, by_persona, split
 from bodydouble.errors import FacesetError
-from bodydouble.facesets import Faceset
+from bodydouble.training.cropstore import CropStore, by_persona, split
+from bodydouble.training.facesets import Faceset
 from tiny import tiny_faceset
 
 

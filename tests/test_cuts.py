@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bodydouble.cuts import shot_changes, small_picture
+from bodydouble.alignment.cuts import shot_changes, small_picture
 
 
 def scene(seed: int, pan: int = 0) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bodydouble.checkpoint import load_comb
 from bodydouble.demo import BUNDLED, PERSONA
-from bodydouble.images import read_plate
+from bodydouble.network.checkpoint import load_comb
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.rights import rights_from_document
-from bodydouble.sequences import PlateSequence
 
 
 def size(folder: str) -> int:

@@ -8,12 +8,12 @@ import sys
 import pytest
 import torch
 
-from bodydouble.devices import keep_memory, pick_device, run_on
 from bodydouble.errors import UsageError
+from bodydouble.network.devices import keep_memory, pick_device, run_on
 
 COUNT_FAULTS = """
 import resource, sys, torch
-from bodydouble.devices import keep_memory
+from bodydouble.network.devices import keep_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     keep_memory()

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from bodydouble.alignment.faces import MODELS_VARIABLE
+from bodydouble.alignment.mesh import MODEL_VARIABLE
 from bodydouble.doctor import Check, DoctorReport, examine, report_document, report_text
-from bodydouble.faces import MODELS_VARIABLE
-from bodydouble.mesh import MODEL_VARIABLE
 
 
 @pytest.fixture(scope="module")

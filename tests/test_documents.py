@@ -23,14 +23,14 @@ import click
 import numpy as np
 import pytest
 
-from bodydouble.aligning import align_shot
-from bodydouble.colour import Colour
+from bodydouble.alignment.aligning import align_shot
+from bodydouble.alignment.shotfaces import read_shot_faces, write_shot_faces
 from bodydouble.demo import BUNDLED
-from bodydouble.facesets import extract
-from bodydouble.images import read_plate, write_image
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings, ExtractSettings
-from bodydouble.shotfaces import read_shot_faces, write_shot_faces
+from bodydouble.training.facesets import extract
 from bodydouble_cli.main import cli, run
 from documents import NOT_RUN, ROOT, Example, anchors, command_lines, examples, is_manual, links, pages
 from tiny import tiny_comb

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bodydouble.drawing import FILLED, SURE, UNSURE, draw_face, draw_lines, draw_text
-from bodydouble.geometry import CANONICAL_LANDMARKS
-from bodydouble.shotfaces import Face
+from bodydouble.alignment.drawing import FILLED, SURE, UNSURE, draw_face, draw_lines, draw_text
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS
+from bodydouble.alignment.shotfaces import Face
 
 MARKS = CANONICAL_LANDMARKS * 300
 

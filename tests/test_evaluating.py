@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble import evaluationtable
-from bodydouble.colour import Colour
+from bodydouble.alignment.faces import FaceFinder
+from bodydouble.alignment.knownfaces import known_face
+from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.demo import BUNDLED
 from bodydouble.errors import UsageError
-from bodydouble.evaluating import Entry, Evaluation, evaluate
-from bodydouble.evaluationtable import FIGURES, Row, as_csv, as_document, as_text, rows_of
-from bodydouble.faces import FaceFinder
-from bodydouble.images import read_plate, write_plate
-from bodydouble.knownfaces import known_face
-from bodydouble.scoring import Scores, Setting
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_plate
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews import evaluationtable
+from bodydouble.reviews.evaluating import Entry, Evaluation, evaluate
+from bodydouble.reviews.evaluationtable import FIGURES, Row, as_csv, as_document, as_text, rows_of
+from bodydouble.reviews.scoring import Scores, Setting
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces
-from bodydouble.swapframe import SwapModel, load_swap_model, swap_frame
-from bodydouble.swaplayers import FACE, MATTE
+from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
+from bodydouble.swap.swaplayers import FACE, MATTE
 from bodydouble_cli.main import run
 
 DATA = Path(__file__).parent / "data" / "evaluate"

@@ -10,8 +10,8 @@ import OpenImageIO as oiio
 import pytest
 
 from bodydouble.errors import PlateError
-from bodydouble.exrheader import RawAttribute, put_attributes, read_attributes
-from bodydouble.images import read_plate, write_image, write_plate
+from bodydouble.plates.exrheader import RawAttribute, put_attributes, read_attributes
+from bodydouble.plates.images import read_plate, write_image, write_plate
 
 PREVIEW = RawAttribute("preview", struct.pack("<II", 2, 1) + bytes(range(8)))
 # Types that OpenImageIO does not know, or does not give back as they were.

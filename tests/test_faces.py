@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.chips import box_from_unit, resample
-from bodydouble.errors import InputError
-from bodydouble.faces import (
+from bodydouble.alignment.chips import box_from_unit, resample
+from bodydouble.alignment.faces import (
     EMBEDDING_MODEL,
     LANDMARK_MODEL,
     MODELS_VARIABLE,
@@ -18,7 +17,8 @@ from bodydouble.faces import (
     FaceFinder,
     find_model,
 )
-from bodydouble.geometry import apply, similarity_matrix, unit_from_landmarks
+from bodydouble.alignment.geometry import apply, similarity_matrix, unit_from_landmarks
+from bodydouble.errors import InputError
 
 
 @pytest.fixture(scope="module")

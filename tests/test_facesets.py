@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.colour import Colour
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply
+from bodydouble.alignment.shotfaces import Face, ShotFaces
 from bodydouble.errors import FacesetError, UsageError
-from bodydouble.facesets import ExtractedFrame, Faceset, extract
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply
-from bodydouble.images import read_image, write_image
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_image, write_image
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import ExtractSettings
-from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.training.facesets import ExtractedFrame, Faceset, extract
 
 SMALL = ExtractSettings(size=24, pad=4, min_confidence=0.5)
 SIDE = 32

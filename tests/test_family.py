@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble.checkpoint import load_comb, load_tensors, read_card, rights_seal, save_tensors
 from bodydouble.errors import ModelError, RightsError, UnknownPersonaError, UsageError
-from bodydouble.family import add_persona, export_persona, fine_tune, import_persona, remove_persona
+from bodydouble.network.checkpoint import load_comb, load_tensors, read_card, rights_seal, save_tensors
 from bodydouble.rights import SEAL
-from bodydouble.training import train
-from bodydouble.trainjob import TrainProgress
+from bodydouble.training.family import add_persona, export_persona, fine_tune, import_persona, remove_persona
+from bodydouble.training.training import train
+from bodydouble.training.trainjob import TrainProgress
 from tiny import TINY_TRAINING, tiny_faceset
 
 RIGHTS = {"schema": "bodydouble.rights", "version": 1, "performer": "Dora", "contact": "dora@example.org"}

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from bodydouble import events, jobs
-from bodydouble.resuming import Shows
+from bodydouble import events
+from bodydouble.farm import jobs
+from bodydouble.swap.resuming import Shows
 from bodydouble.writing import STALE_AFTER_S, TEMPORARY, atomic_path
 from bodydouble_cli.displays import FORMATS
 from bodydouble_cli.exits import EXIT_CODES

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from bodydouble import events
-from bodydouble.images import read_plate
+from bodydouble.plates.images import read_plate
 from bodydouble_cli.main import run
 from tiny import tiny_shot
 
@@ -252,7 +252,7 @@ def test_a_folder_that_may_not_be_written_fails_the_frames_with_the_reason(capsy
 
 def test_a_plate_folder_that_vanishes_is_a_failure_and_no_missing_frame_whatever_the_rule(tmp_path, capsys):
     words = tiny_shot(tmp_path / "shot", range(1001, 1021))
-    from bodydouble.framesteps import read
+    from bodydouble.swap.framesteps import read
 
     def vanish(job: object, frame: int) -> object:
         if frame == 1005:
@@ -260,14 +260,14 @@ def test_a_plate_folder_that_vanishes_is_a_failure_and_no_missing_frame_whatever
         return read(job, frame)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("bodydouble.frameloop.read", vanish)
+        patched.setattr("bodydouble.swap.frameloop.read", vanish)
         assert run([*words, "-o", str(tmp_path / "out"), "--on-missing", "skip"]) == 4
     assert "cannot be reached; is its disk mounted?" in capsys.readouterr().err
     assert len(digests(tmp_path / "out")) < 20
 
 
 def test_a_frame_that_does_not_fit_is_done_alone_and_the_run_goes_on_with_fewer_at_once(words, clean, tmp_path, capsys):
-    from bodydouble.framesteps import compute
+    from bodydouble.swap.framesteps import compute
 
     failed: list[int] = []
 
@@ -279,7 +279,7 @@ def test_a_frame_that_does_not_fit_is_done_alone_and_the_run_goes_on_with_fewer_
         return compute(job, arrived, batch)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("bodydouble.frameloop.compute", tight)
+        patched.setattr("bodydouble.swap.frameloop.compute", tight)
         assert run([*words, "-o", str(tmp_path)]) == 0
     assert failed == [1003]
     assert "frame 1003 done" in (shown := capsys.readouterr().err)
@@ -291,7 +291,7 @@ def test_a_frame_that_does_not_even_fit_alone_is_33_and_leaves_no_file(words, tm
     def none_left(*_: object) -> object:
         raise MemoryError("none left")
 
-    monkeypatch.setattr("bodydouble.frameloop.compute", none_left)
+    monkeypatch.setattr("bodydouble.swap.frameloop.compute", none_left)
     assert run([*words, "-o", str(tmp_path)]) == 33
     assert "frame 1001: out of memory, with nothing beside it (none left)" in capsys.readouterr().err
     assert digests(tmp_path) == {}

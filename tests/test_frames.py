@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bodydouble.errors import UsageError
-from bodydouble.frames import FrameRange
+from bodydouble.plates.frames import FrameRange
 
 
 def test_a_range_with_a_step_and_a_single_frame_lists_its_frames_in_order():

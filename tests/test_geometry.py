@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.geometry import (
+from bodydouble.alignment.geometry import (
     ALIGNMENT_WEIGHTS,
     CANONICAL_LANDMARKS,
     EYE_LINE,

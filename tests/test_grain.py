@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.grain import (
+from bodydouble.swap.grain import (
     ShotGrain,
     add_grain,
     estimate_grain,

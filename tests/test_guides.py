@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.colour import Colour
+from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import InputError, NoFaceError, SidecarError, UsageError
-from bodydouble.grain import ShotGrain
-from bodydouble.guides import FrameGuides, Guides, MatteFiles
-from bodydouble.images import read_plate, write_image
-from bodydouble.platemeasures import measure_plate, measured_frames, read_measures, write_measures
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image
+from bodydouble.plates.platemeasures import measure_plate, measured_frames, read_measures, write_measures
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import ShotFaces
-from bodydouble.swapframe import (
+from bodydouble.swap.grain import ShotGrain
+from bodydouble.swap.guides import FrameGuides, Guides, MatteFiles
+from bodydouble.swap.swapframe import (
     finish_frame,
     load_swap_model,
     prepare_frame,
@@ -26,8 +26,8 @@ from bodydouble.swapframe import (
     swap_faces,
     swap_frame,
 )
-from bodydouble.swapping import swap_sequence
-from bodydouble.swapstages import PlateRegion, composite, plate_matte, warp_to_crop
+from bodydouble.swap.swapping import swap_sequence
+from bodydouble.swap.swapstages import PlateRegion, composite, plate_matte, warp_to_crop
 from tiny import face_at, tiny_comb
 
 SIZE, FRAMES = (80, 96), (1, 2, 3, 4)

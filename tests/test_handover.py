@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bodydouble.alignment.geometry import apply
+from bodydouble.alignment.shotfaces import Face, ShotFaces, write_shot_faces
 from bodydouble.demo import BUNDLED
 from bodydouble.errors import NoFaceError
-from bodydouble.geometry import apply
-from bodydouble.handover import Handover, handover_text, outline_px, write_handover
-from bodydouble.modelspace import ModelSpace
-from bodydouble.sequences import PlateSequence
-from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
-from bodydouble.swaplayers import black_crop, write_patch
+from bodydouble.exports.handover import Handover, handover_text, outline_px, write_handover
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.swap.swaplayers import black_crop, write_patch
 from bodydouble_cli.main import run
 from nukeread import ReadScript, read_script, roto_points, tcl_list, value_at
 from nukewords import EVERY_NODE, KNOBS, USER_KNOBS

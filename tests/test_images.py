@@ -12,9 +12,9 @@ import OpenImageIO as oiio
 import pytest
 
 from bodydouble.errors import OutputError, PlateError, UsageError
-from bodydouble.exrscratch import write_scratch
-from bodydouble.images import output_compression, read_headers, read_image, read_plate, write_image, write_plate
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.exrscratch import write_scratch
+from bodydouble.plates.images import output_compression, read_headers, read_image, read_plate, write_image, write_plate
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.writing import atomic_path
 
 # Every half there is: NaNs of all payloads, infinities, denormals, -0.0.
@@ -332,7 +332,7 @@ def test_a_write_that_runs_out_of_room_leaves_the_old_file_and_no_temporary(tmp_
         import resource, sys
         import numpy as np
         from bodydouble.errors import OutputError
-        from bodydouble.images import write_image
+        from bodydouble.plates.images import write_image
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         noise = np.random.default_rng(0).random((200, 200, 3)).astype(np.float32)
         try:

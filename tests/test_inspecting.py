@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.colour import Colour
+from bodydouble.alignment.shotfaces import Face, ShotFaces, write_shot_faces
 from bodydouble.errors import InputError, ModelError, PlateError, UsageError
-from bodydouble.exrheader import RawAttribute, put_attributes
-from bodydouble.images import read_plate, write_image, write_plate
 from bodydouble.inspecting import inspect
-from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.exrheader import RawAttribute, put_attributes
+from bodydouble.plates.images import read_plate, write_image, write_plate
 
 
 @pytest.fixture

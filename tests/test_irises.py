@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
-from bodydouble.irises import with_irises
-from bodydouble.people import FoundFace
-from bodydouble.shotfaces import Face
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
+from bodydouble.alignment.irises import with_irises
+from bodydouble.alignment.people import FoundFace
+from bodydouble.alignment.shotfaces import Face
 
 IRISES = np.array([[0.36, 0.35], [0.64, 0.35]])
 OVAL = np.stack([0.5 + 0.3 * np.sin(np.linspace(0, 6, 36)), 0.45 - 0.4 * np.cos(np.linspace(0, 6, 36))], axis=1)

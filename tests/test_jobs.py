@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bodydouble.errors import UsageError
-from bodydouble.jobs import COMMANDS, Job, job_from_line, job_id_of, job_to_line
+from bodydouble.farm.jobs import COMMANDS, Job, job_from_line, job_id_of, job_to_line
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble.checkpoint import load_comb, load_tensors, read_card
-from bodydouble.curves import read_curve
-from bodydouble.training import train
+from bodydouble.network.checkpoint import load_comb, load_tensors, read_card
+from bodydouble.training.curves import read_curve
+from bodydouble.training.training import train
 from tiny import TINY_TRAINING, tiny_faceset
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +33,7 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tiny import TINY_TRAINING
-from bodydouble.training import train
+from bodydouble.training.training import train
 
 def run(death, out):
     placed, rename = 0, os.replace

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, unit_from_landmarks
+from bodydouble.alignment.landmarkcsv import read_landmarks_csv, write_landmarks_csv
+from bodydouble.alignment.shotfaces import Face, ShotFaces
 from bodydouble.errors import SidecarError
-from bodydouble.geometry import CANONICAL_LANDMARKS, unit_from_landmarks
-from bodydouble.landmarkcsv import read_landmarks_csv, write_landmarks_csv
-from bodydouble.shotfaces import Face, ShotFaces
 
 BOX = np.array([10.0, 20.0, 110.0, 120.0])
 

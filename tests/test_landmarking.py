@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.chips import BOX_WIDTH, unit_from_box
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
-from bodydouble.landmarking import Prediction, landmarks_in_box, refined_landmarks
+from bodydouble.alignment.chips import BOX_WIDTH, unit_from_box
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
+from bodydouble.alignment.landmarking import Prediction, landmarks_in_box, refined_landmarks
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 PLACE = similarity_matrix(0.004, 0.3, (210.0, 140.0))

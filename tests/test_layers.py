@@ -44,12 +44,15 @@ def table() -> dict[str, int]:
 
 
 LAYERS = table()
-MODULES = sorted(path for path in ENGINE.glob("*.py") if path.stem != "__init__")
+MODULES = sorted(path for path in ENGINE.rglob("*.py") if path.stem != "__init__")
 LISTED = [path for path in MODULES if path.stem in LAYERS]
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """(package, module) of every import that runs, wherever it stands; those for type checkers alone are left out."""
+    """(package, module) of every import that runs, wherever it stands; those for type checkers alone are left out.
+
+    Modules of the engine have names of their own: the folder they lie in is left out.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     unseen = {
         id(inner)
@@ -63,13 +66,12 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(node, ast.Import):
             for alias in node.names:
-                package, _, module = alias.name.partition(".")
-                yield package, module
+                yield alias.name.partition(".")[0], alias.name.rpartition(".")[2]
         elif isinstance(node, ast.ImportFrom):
             name = ("bodydouble." if node.level else "") + (node.module or "")
             package, _, module = name.strip(".").partition(".")
             if module or package != "bodydouble":
-                yield package, module
+                yield package, module.rpartition(".")[2]
             else:
                 yield from (("bodydouble", alias.name) for alias in node.names)
 
@@ -104,6 +106,13 @@ def test_a_module_uses_only_the_libraries_of_its_layer(path):
 def test_the_command_line_uses_the_engine_click_and_rich_only(path):
     for package, _ in imports(path):
         assert package in sys.stdlib_module_names or package in {"bodydouble", "bodydouble_cli", "click", "rich"}
+
+
+def test_no_two_modules_share_a_name_and_folders_hold_no_code_of_their_own():
+    stems = [path.stem for path in MODULES]
+    assert len(stems) == len(set(stems))
+    for path in ENGINE.glob("*/__init__.py"):
+        assert len(ast.parse(path.read_text(encoding="utf-8")).body) == 1, f"{path} is more than a docstring"
 
 
 def test_the_engine_never_imports_the_command_line():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble import likeness
-from bodydouble.geometry import CANONICAL_LANDMARKS
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS
+from bodydouble.reviews import likeness
 
 
 @pytest.fixture

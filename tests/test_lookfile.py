@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bodydouble.errors import InputError, UsageError
-from bodydouble.lookfile import SHOT_WIDE, ShotLook, read_look, shot_look, write_look
 from bodydouble.settings import SwapSettings
+from bodydouble.swap.lookfile import SHOT_WIDE, ShotLook, read_look, shot_look, write_look
 
 
 def test_settings_alone_hold_for_every_frame():

@@ -7,8 +7,8 @@ import pytorch_msssim
 import torch
 from torch import Tensor
 
-from bodydouble.comb import TOP_LEVEL, level_size
-from bodydouble.losses import WINDOW, level_loss, ms_ssim, scale_count
+from bodydouble.network.comb import TOP_LEVEL, level_size
+from bodydouble.training.losses import WINDOW, level_loss, ms_ssim, scale_count
 
 LEVELS = range(7)  # above 256 pixels nothing changes but the size
 

@@ -27,7 +27,7 @@ def test_every_page_of_docs_and_the_readme_are_in_the_manual(site: Path):
 
 def test_the_reference_tells_of_every_public_name(site: Path):
     text = (site / "reference.html").read_text(encoding="utf-8")
-    headed = set(re.findall(r'id="bodydouble\.\w+\.(\w+)"', text))
+    headed = set(re.findall(r'id="bodydouble\.[\w.]+\.(\w+)"', text))
     assert set(bodydouble.__all__) - {"__version__"} <= headed
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.matte import gaussian, inward_feather, offset_matte, polygon_matte, signed_distance
+from bodydouble.swap.matte import gaussian, inward_feather, offset_matte, polygon_matte, signed_distance
 
 CONCAVE = np.array([(4.3, 3.1), (27.9, 5.2), (18.2, 14.6), (29.4, 26.7), (6.6, 22.8), (12.5, 13.3)])
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.errors import InputError
-from bodydouble.faces import FaceFinder
-from bodydouble.geometry import apply, similarity_matrix, unit_from_landmarks
-from bodydouble.landmarking import refined_landmarks
-from bodydouble.mesh import (
+from bodydouble.alignment.faces import FaceFinder
+from bodydouble.alignment.geometry import apply, similarity_matrix, unit_from_landmarks
+from bodydouble.alignment.landmarking import refined_landmarks
+from bodydouble.alignment.mesh import (
     MESH_68,
     MESH_BETWEEN,
     MESH_IRISES,
@@ -25,6 +24,7 @@ from bodydouble.mesh import (
     find_mesh_model,
     landmarks_of,
 )
+from bodydouble.errors import InputError
 
 SHARED = Path(os.environ.get("BODYDOUBLE_SHARED") or Path(__file__).parent.parent.parent / "shared")
 
@@ -77,7 +77,7 @@ def test_the_mesh_lies_on_the_true_landmarks_with_the_irises_in_the_eyes(mesh: M
 
 
 def test_a_turned_and_scaled_picture_has_turned_and_scaled_points(mesh: MeshLandmarker, portraits: dict) -> None:
-    from bodydouble.chips import resample
+    from bodydouble.alignment.chips import resample
 
     image, truth = portraits["A_0000"]
     other_from_image = similarity_matrix(1.6, 0.35, (160.0, 160.0), (256.0, 256.0))

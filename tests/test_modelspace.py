@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.modelspace import ModelSpace, from_model, to_model
+from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 
 SPACE = ModelSpace()
 OTHER = ModelSpace(gamma=2.0, offset=0.1, white=0.5, shoulder=0.12)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.colour import Colour
 from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
-from bodydouble.images import read_plate, write_plate
-from bodydouble.movies import read_movie, read_movie_frame
-from bodydouble.reading import colour_notice, find_plate, find_space, read_frame
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_plate
+from bodydouble.plates.movies import read_movie, read_movie_frame
+from bodydouble.plates.reading import colour_notice, find_plate, find_space, read_frame
 
 av = pytest.importorskip("av", reason="PyAV is the optional extra 'movie'")
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bodydouble.demo import BUNDLED
-from bodydouble.images import read_plate
-from bodydouble.lookfile import read_look
+from bodydouble.plates.images import read_plate
+from bodydouble.swap.lookfile import read_look
 from fakenuke import FakeNuke, Node
 
 ROOT = Path(__file__).parent.parent
@@ -371,7 +371,7 @@ def test_neither_start_file_can_stop_nuke(start: Callable[..., FakeNuke], monkey
 
 
 def test_the_job_documents_are_ones_the_engine_takes(nuke: FakeNuke, tmp_path: Path):
-    from bodydouble.jobs import job_from_line
+    from bodydouble.farm.jobs import job_from_line
     from bodydouble_cli.main import cli
     from bodydouble_cli.serve import command_line
 

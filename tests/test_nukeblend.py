@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.modelspace import ModelSpace, from_model, to_model
-from bodydouble.nukeblend import blend_nodes, from_model_expression, to_model_expression
-from bodydouble.nukescript import Node
+from bodydouble.exports.nukeblend import blend_nodes, from_model_expression, to_model_expression
+from bodydouble.exports.nukescript import Node
+from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from nukeread import tkinter
 
 SPACES = (ModelSpace(), ModelSpace(gamma=2.2, offset=0.08, white=0.6, shoulder=0.09))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bodydouble.errors import UsageError
-from bodydouble.nukescript import Node, UserKnob, braced, keyed, number, script_text, vector
+from bodydouble.exports.nukescript import Node, UserKnob, braced, keyed, number, script_text, vector
 from nukeread import read_script, value_at
 
 

@@ -7,14 +7,14 @@ import contextlib
 import numpy as np
 import pytest
 
-from bodydouble.errors import SidecarError
-from bodydouble.nuketracks import (
+from bodydouble.alignment.nuketracks import (
     corner_pin_text,
     nuke_from_plate,
     parse_tracks,
     plate_from_nuke,
     tracker_text,
 )
+from bodydouble.errors import SidecarError
 
 HEIGHT = 540
 FRAMES = (1001, 1002, 1003, 1007)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bodydouble.occlusion import difference, occluder, strangeness, usual_difference
+from bodydouble.swap.occlusion import difference, occluder, strangeness, usual_difference
 
 SIZE = 96
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
-from bodydouble.outline import face_outline
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
+from bodydouble.alignment.outline import face_outline
 
 
 def area(polygon: np.ndarray) -> float:

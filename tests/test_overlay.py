@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.geometry import CANONICAL_LANDMARKS
-from bodydouble.images import read_image, write_image
-from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS
+from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
+from bodydouble.plates.images import read_image, write_image
 from bodydouble_cli.main import run
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble.checkpoint import load_comb, read_card
-from bodydouble.parallel import Ranks
+from bodydouble.network.checkpoint import load_comb, read_card
+from bodydouble.network.parallel import Ranks
 from tiny import tiny_faceset
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tiny import TINY_TRAINING
-from bodydouble.training import train
+from bodydouble.training.training import train
 
 def free_port():
     with socket.socket() as probe:

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.aligning import align_shot
-from bodydouble.chips import box_from_unit
-from bodydouble.colour import Colour
+from bodydouble.alignment.aligning import align_shot
+from bodydouble.alignment.chips import box_from_unit
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
+from bodydouble.alignment.people import FoundFace, confidence, crowded, identity, link_people, nearest_person
+from bodydouble.alignment.shotfaces import read_shot_faces, write_shot_faces
 from bodydouble.errors import InputError, UsageError
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
-from bodydouble.identifying import choose_person
-from bodydouble.images import read_plate, write_image
-from bodydouble.people import FoundFace, confidence, crowded, identity, link_people, nearest_person
-from bodydouble.quality import display_channel
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews.identifying import choose_person
+from bodydouble.reviews.quality import display_channel
 from bodydouble.settings import AlignSettings
-from bodydouble.shotfaces import read_shot_faces, write_shot_faces
 
 FRAMES = range(1001, 1041)
 PORTRAITS = Path(__file__).parent / "data" / "portraits"

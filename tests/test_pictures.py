@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from bodydouble.errors import PlateError, UsageError
-from bodydouble.pictures import Picture, find_picture, views_of
+from bodydouble.plates.pictures import Picture, find_picture, views_of
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bodydouble.errors import PlateError
-from bodydouble.exrheader import RawAttribute, put_attributes, read_attributes
-from bodydouble.images import read_plate, write_image, write_plate
-from bodydouble.plate import Part, Plate
+from bodydouble.plates.exrheader import RawAttribute, put_attributes, read_attributes
+from bodydouble.plates.images import read_plate, write_image, write_plate
+from bodydouble.plates.plate import Part, Plate
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KINDS = {"half": (oiio.HALF, np.float16), "float": (oiio.FLOAT, np.float32), "uint": (oiio.UINT32, np.uint32)}

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.images import lossy_compression, read_plate, write_image, write_plate
-from bodydouble.plate import Plate
-from bodydouble.provenance import (
+from bodydouble.plates.images import lossy_compression, read_plate, write_image, write_plate
+from bodydouble.plates.plate import Plate
+from bodydouble.swap.provenance import (
     COMPOSITE_WITH_TRAINED_MEDIA,
     NO_RECORD,
     SOURCE_TYPE,
@@ -22,7 +22,7 @@ from bodydouble.provenance import (
     stamp_of,
     stamped,
 )
-from bodydouble.verifying import verify_frame
+from bodydouble.swap.verifying import verify_frame
 
 RECORD = {"performer": "Anna", "granted_by": "Agency", "contact": "a@example.com", "expires": "2030-01-01"}
 ORIGIN = Origin(

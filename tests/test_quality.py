@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble import quality
-from bodydouble.images import read_plate
-from bodydouble.plate import Plate
+from bodydouble.plates.images import read_plate
+from bodydouble.plates.plate import Plate
+from bodydouble.reviews import quality
 
 
 @pytest.fixture

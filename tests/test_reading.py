@@ -8,14 +8,14 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from bodydouble.colour import Colour
+from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
-from bodydouble.images import read_headers, read_plate, write_image
-from bodydouble.reading import chosen, colour_notice, find_plate, find_space, main_header, read_frame
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_headers, read_plate, write_image
+from bodydouble.plates.reading import chosen, colour_notice, find_plate, find_space, main_header, read_frame
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import ShotFaces
-from bodydouble.swapping import swap_sequence
+from bodydouble.swap.swapping import swap_sequence
 from tiny import face_at, tiny_comb
 
 WIDTH, HEIGHT = 72, 60

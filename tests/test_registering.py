@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bodydouble.chips import PICTURE_SIDE
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
-from bodydouble.registering import Motion, Patches, measure_motions, normalised
+from bodydouble.alignment.chips import PICTURE_SIDE
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
+from bodydouble.alignment.registering import Motion, Patches, measure_motions, normalised
 
 POINTS = apply(crop_from_unit(PICTURE_SIDE), CANONICAL_LANDMARKS)
 

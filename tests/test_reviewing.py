@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 import browser
-from bodydouble import quality
-from bodydouble.colour import Colour
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS
+from bodydouble.alignment.shotfaces import Face, ShotFaces
 from bodydouble.errors import InputError, UnknownColourSpaceError, UsageError
-from bodydouble.geometry import CANONICAL_LANDMARKS
-from bodydouble.images import read_image, read_plate, write_image, write_plate
-from bodydouble.measuring import FrameReview, Material, matte_of, read_frame
-from bodydouble.movies import read_movie, read_movie_frame
-from bodydouble.reviewfigures import worst_frames
-from bodydouble.reviewing import ReviewReport, review
-from bodydouble.sequences import PlateSequence
-from bodydouble.shotfaces import Face, ShotFaces
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_image, read_plate, write_image, write_plate
+from bodydouble.plates.movies import read_movie, read_movie_frame
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews import quality
+from bodydouble.reviews.measuring import FrameReview, Material, matte_of, read_frame
+from bodydouble.reviews.reviewfigures import worst_frames
+from bodydouble.reviews.reviewing import ReviewReport, review
 
 WIDTH, HEIGHT = 128, 96
 FRAMES = tuple(range(1001, 1012))

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bodydouble.schedule import BUDGET_WEIGHTS, Schedule, by_weights
+from bodydouble.training.schedule import BUDGET_WEIGHTS, Schedule, by_weights
 
 PLANS = [
     by_weights((1.0,), 0.0, 1e-4, 1e-5),

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble.checkpoint import load_comb, read_card, write_json
 from bodydouble.errors import ModelError, UnknownPersonaError, UsageError
-from bodydouble.modelspace import from_model, to_model
-from bodydouble.scripting import ScriptedPersona, export_torchscript
-from bodydouble.swapstages import decode, encode
+from bodydouble.exports.scripting import ScriptedPersona, export_torchscript
+from bodydouble.network.checkpoint import load_comb, read_card, write_json
+from bodydouble.plates.modelspace import from_model, to_model
+from bodydouble.swap.swapstages import decode, encode
 from nukeread import read_script
 from nukewords import EVERY_NODE, KNOBS
 from tiny import tiny_comb

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bodydouble.errors import PlateError, UsageError
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.sequences import PlateSequence
 
 
 @pytest.fixture

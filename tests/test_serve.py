@@ -13,7 +13,7 @@ import pytest
 
 from bodydouble.errors import UsageError
 from bodydouble.events import FrameDone, Notice
-from bodydouble.jobs import Job, job_to_line
+from bodydouble.farm.jobs import Job, job_to_line
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.progress import open_run
 from bodydouble_cli.serve import Inbox, command_line, serve_jobs
@@ -175,7 +175,7 @@ def test_another_look_of_the_same_frames_skips_the_network_and_gives_the_pixels_
 
 
 def test_a_model_that_was_trained_on_is_loaded_anew(tmp_path):
-    from bodydouble.warm import Warm
+    from bodydouble.swap.warm import Warm
 
     folder, warm = tiny_comb(tmp_path / "cast.comb", seed=1), Warm()
     first = warm.model(folder, "anna", "cpu", None)
@@ -187,7 +187,7 @@ def test_a_model_that_was_trained_on_is_loaded_anew(tmp_path):
 def test_kept_swaps_are_dropped_oldest_first_when_there_is_no_more_room():
     import torch
 
-    from bodydouble.warm import Warm
+    from bodydouble.swap.warm import Warm
 
     warm = Warm(swap_bytes=100)
     for key in ("a", "b", "c"):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
+from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
 from bodydouble.errors import OutputError, SidecarError
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
-from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
 
 
 def face(person: int = 0, shift: float = 0.0, **fields: object) -> Face:

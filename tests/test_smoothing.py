@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bodydouble.smoothing import solve_bands, whittaker
+from bodydouble.alignment.smoothing import solve_bands, whittaker
 
 
 def test_the_smoother_is_exact_on_what_its_penalty_does_not_see() -> None:

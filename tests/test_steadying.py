@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bodydouble.registering import Motion
-from bodydouble.steadying import steady
+from bodydouble.alignment.registering import Motion
+from bodydouble.alignment.steadying import steady
 
 FRAMES, MARKS = 40, 6
 T = np.arange(FRAMES)

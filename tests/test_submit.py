@@ -14,8 +14,8 @@ import pytest
 import bodydouble
 from bodydouble.demo import BUNDLED, PERSONA
 from bodydouble.errors import UsageError
-from bodydouble.openjdjobs import openjd_range
-from bodydouble.submission import Submission, plain_place
+from bodydouble.farm.openjdjobs import openjd_range
+from bodydouble.farm.submission import Submission, plain_place
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.submit import submit
 from tiny import tiny_shot
@@ -77,7 +77,7 @@ def test_the_pieces_of_a_job_are_all_of_its_frames_once():
     ("frames", "text"), [((1, 2, 3), "1-3"), ((1, 3, 5, 7), "1-7:2"), ((-3, -2, 4), "-3,-2,4"), ((9,), "9")]
 )
 def test_frames_are_written_as_openjd_writes_them(frames, text):
-    from bodydouble.frames import FrameRange
+    from bodydouble.plates.frames import FrameRange
 
     assert list(FrameRange.parse_openjd(openjd_range(frames))) == list(frames)
     assert openjd_range(frames) in (text, "-3--2,4")

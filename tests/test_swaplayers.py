@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.colour import Colour
-from bodydouble.geometry import apply
-from bodydouble.images import read_headers, read_image, read_plate, write_image
-from bodydouble.plate import Plate
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.geometry import apply
+from bodydouble.alignment.shotfaces import ShotFaces
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_headers, read_image, read_plate, write_image
+from bodydouble.plates.plate import Plate
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import ShotFaces
-from bodydouble.swapframe import SwapModel, load_swap_model, swap_frame
-from bodydouble.swaplayers import CONFIDENCE, FACE, LAYERS, MATTE, ST
-from bodydouble.swapping import swap_sequence
-from bodydouble.warp import warp
+from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
+from bodydouble.swap.swaplayers import CONFIDENCE, FACE, LAYERS, MATTE, ST
+from bodydouble.swap.swapping import swap_sequence
+from bodydouble.swap.warp import warp
 from tiny import face_at, tiny_comb
 
 WIDTH, HEIGHT = 96, 80

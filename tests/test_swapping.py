@@ -15,24 +15,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bodydouble.checkpoint import CombCard, PersonaCard, load_comb, save_comb
-from bodydouble.colour import Colour
-from bodydouble.comb import Comb, CombDims
+from bodydouble.alignment.geometry import EYE_LINE, INTEROCULAR
+from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import ModelError, NoFaceError, RightsError, UnknownPersonaError, UsageError
-from bodydouble.framejob import FrameResult
-from bodydouble.geometry import EYE_LINE, INTEROCULAR
-from bodydouble.images import read_headers, read_plate, write_image
-from bodydouble.lookfile import ShotLook
-from bodydouble.modelspace import ModelSpace
-from bodydouble.plate import Plate
+from bodydouble.network.checkpoint import CombCard, PersonaCard, load_comb, save_comb
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_headers, read_plate, write_image
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.plate import Plate
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.rights import RightsRecord, rights_to_document
-from bodydouble.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import ShotFaces
-from bodydouble.swapframe import SwapModel, load_swap_model, swap_frame
-from bodydouble.swaplayers import LAYERS
-from bodydouble.swapping import swap_sequence
-from bodydouble.swapstages import blend_size, face_region, plate_to_model_space, warp_to_crop
+from bodydouble.swap.framejob import FrameResult
+from bodydouble.swap.lookfile import ShotLook
+from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
+from bodydouble.swap.swaplayers import LAYERS
+from bodydouble.swap.swapping import swap_sequence
+from bodydouble.swap.swapstages import blend_size, face_region, plate_to_model_space, warp_to_crop
 from tiny import face_at
 
 WIDTH, HEIGHT, FRAMES = 96, 80, (1001, 1002, 1003, 1004)
@@ -167,8 +167,8 @@ def test_a_persona_that_returns_the_plate_leaves_the_face_as_it_was(
     plates: PlateSequence, shot: ShotFaces, model: SwapModel, colour: Colour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The straight line without the network is the identity up to resampling: colour, warps, blend and matte."""
-    monkeypatch.setattr("bodydouble.swapframe.encode", lambda _comb, crop, _precision: crop)
-    monkeypatch.setattr("bodydouble.swapframe.decode", lambda _comb, latent, _persona, _precision: latent)
+    monkeypatch.setattr("bodydouble.swap.swapframe.encode", lambda _comb, crop, _precision: crop)
+    monkeypatch.setattr("bodydouble.swap.swapframe.decode", lambda _comb, latent, _persona, _precision: latent)
     large = dataclasses.replace(model, comb=Comb(CombDims(7, 1 / 64), ["anna"]))
     plate = read_plate(plates.path(1004))
     result = swap_frame(plate, shot.frames[1004][0], large, colour, None, SwapSettings(blend_size=512)).plate

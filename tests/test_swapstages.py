@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bodydouble
-from bodydouble.colour import Colour
-from bodydouble.geometry import apply
-from bodydouble.images import read_plate, write_image
-from bodydouble.modelspace import ModelSpace, from_model, to_model
-from bodydouble.plate import Plate
+from bodydouble.alignment.geometry import apply
+from bodydouble.alignment.shotfaces import Face
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image
+from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
+from bodydouble.plates.plate import Plate
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import Face
-from bodydouble.swapframe import SwapModel, swap_frame
-from bodydouble.swapframe import load_swap_model as load
-from bodydouble.swapstages import blend_crop, face_matte
+from bodydouble.swap.swapframe import SwapModel, swap_frame
+from bodydouble.swap.swapframe import load_swap_model as load
+from bodydouble.swap.swapstages import blend_crop, face_matte
 from tiny import face_at, tiny_comb
 
 SHOT = sorted((Path(bodydouble.__file__).parent / "bundled" / "sh010").glob("*.exr"))

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.corrections import correct_shot
+from bodydouble.alignment.corrections import correct_shot
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, plate_from_square, similarity_matrix
+from bodydouble.alignment.landmarkcsv import write_landmarks_csv
+from bodydouble.alignment.nuketracks import parse_tracks, tracker_text
+from bodydouble.alignment.shotfaces import Face, ShotFaces
+from bodydouble.alignment.trackexchange import CORNERS, read_moved, tracked_corrections, write_nuke_tracks
 from bodydouble.errors import SidecarError
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, plate_from_square, similarity_matrix
-from bodydouble.landmarkcsv import write_landmarks_csv
-from bodydouble.nuketracks import parse_tracks, tracker_text
-from bodydouble.shotfaces import Face, ShotFaces
-from bodydouble.trackexchange import CORNERS, read_moved, tracked_corrections, write_nuke_tracks
 
 FRAMES = range(1001, 1031)
 SIDE = 360.0

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from bodydouble.chips import box_from_unit
-from bodydouble.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
-from bodydouble.people import FoundFace
+from bodydouble.alignment.chips import box_from_unit
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix, unit_from_landmarks
+from bodydouble.alignment.people import FoundFace
+from bodydouble.alignment.shotfaces import Face
+from bodydouble.alignment.tracks import outliers, solve_person
 from bodydouble.settings import AlignSettings
-from bodydouble.shotfaces import Face
-from bodydouble.tracks import outliers, solve_person
 
 FRAMES = range(1001, 1041)
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble import iterating
-from bodydouble.checkpoint import load_comb, load_tensors, read_card, rights_seal, save_tensors
 from bodydouble.errors import FacesetError, ModelError, UsageError
-from bodydouble.modelspace import ModelSpace, to_model
+from bodydouble.network.checkpoint import load_comb, load_tensors, read_card, rights_seal, save_tensors
+from bodydouble.plates.modelspace import ModelSpace, to_model
 from bodydouble.rights import rights_digest
 from bodydouble.settings import TrainSettings
-from bodydouble.training import TrainProgress, train
+from bodydouble.training import iterating
+from bodydouble.training.training import TrainProgress, train
 from tiny import COLOURS, tiny_faceset
 from tiny import TINY_TRAINING as TINY
 

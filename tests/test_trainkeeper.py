@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble import iterating
-from bodydouble.checkpoint import read_card
-from bodydouble.curves import CurvePoint, Curves, read_curve
-from bodydouble.images import read_image
-from bodydouble.optimisers import Muon, orthogonal
+from bodydouble.network.checkpoint import read_card
+from bodydouble.plates.images import read_image
 from bodydouble.settings import TrainSettings
-from bodydouble.training import train
-from bodydouble.trainreport import summarise
+from bodydouble.training import iterating
+from bodydouble.training.curves import CurvePoint, Curves, read_curve
+from bodydouble.training.optimisers import Muon, orthogonal
+from bodydouble.training.training import train
+from bodydouble.training.trainreport import summarise
 from tiny import TINY_TRAINING, tiny_faceset
 
 
@@ -149,7 +149,7 @@ def test_a_level_without_iterations_is_skipped_and_the_first_that_is_trained_nee
 
 
 def test_an_automatic_batch_that_does_not_fit_is_smaller_and_kept_for_the_level(facesets, tmp_path, monkeypatch):
-    from bodydouble import batchsize
+    from bodydouble.training import batchsize
 
     monkeypatch.setattr(batchsize, "free_memory", lambda device: 2_000_000)
     out = tmp_path / "cast.comb"

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.colour import Colour
-from bodydouble.images import read_plate, write_image, write_plate
-from bodydouble.sequences import PlateSequence
+from bodydouble.alignment.shotfaces import ShotFaces
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.images import read_plate, write_image, write_plate
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.shotfaces import ShotFaces
-from bodydouble.swapping import swap_sequence
+from bodydouble.swap.swapping import swap_sequence
 from bodydouble_cli.main import run
 from tiny import face_at, tiny_comb
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bodydouble.geometry import apply, similarity_matrix
-from bodydouble.images import picture_plate
-from bodydouble.plate import Plate
-from bodydouble.views import PictureViews, PlateViews, encoding_table, to_detection_image
+from bodydouble.alignment.geometry import apply, similarity_matrix
+from bodydouble.alignment.views import PictureViews, PlateViews, encoding_table, to_detection_image
+from bodydouble.plates.images import picture_plate
+from bodydouble.plates.plate import Plate
 
 
 @pytest.mark.parametrize("exposure", [1e-3, 0.05, 1.0, 30.0])

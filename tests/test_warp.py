@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.warp import resize, warp
+from bodydouble.swap.warp import resize, warp
 
 
 def similarity(scale: float, degrees: float, x: float, y: float) -> np.ndarray:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bodydouble.checkpoint import CombCard, PersonaCard, save_comb
-from bodydouble.comb import Comb, CombDims
-from bodydouble.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
-from bodydouble.images import write_image
-from bodydouble.modelspace import ModelSpace
+from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, EYE_LINE, INTEROCULAR, apply
+from bodydouble.alignment.shotfaces import Face, ShotFaces, write_shot_faces
+from bodydouble.network.checkpoint import CombCard, PersonaCard, save_comb
+from bodydouble.network.comb import Comb, CombDims
+from bodydouble.plates.images import write_image
+from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
-from bodydouble.shotfaces import Face, ShotFaces, write_shot_faces
 
 TINY_TRAINING = TrainSettings(
     resolution=16,

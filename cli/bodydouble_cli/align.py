@@ -27,8 +27,8 @@ from bodydouble_cli.options import (
 from bodydouble_cli.progress import Reporting, open_run
 
 if TYPE_CHECKING:
-    from bodydouble.aligning import FrameDetections
-    from bodydouble.frames import FrameRange
+    from bodydouble.alignment.aligning import FrameDetections
+    from bodydouble.plates.frames import FrameRange
 
 DEFAULT = AlignSettings()
 
@@ -128,13 +128,13 @@ def align(
       bodydouble align plates/sh010.####.exr --faces sh010.faces.json --fix sh010.fix.json -o sh010_v2.faces.json
       bodydouble align portraits/anna_####.jpg --stills -o anna.faces.json
     """
-    from bodydouble.aligning import align_shot, given_faces
-    from bodydouble.corrections import correct_shot
-    from bodydouble.landmarkcsv import write_landmarks_csv
-    from bodydouble.overlay import write_overlays
-    from bodydouble.reading import colour_notice, find_plate
-    from bodydouble.shotfaces import write_shot_faces
-    from bodydouble.trackexchange import check_moved, read_moved, write_nuke_tracks
+    from bodydouble.alignment.aligning import align_shot, given_faces
+    from bodydouble.alignment.corrections import correct_shot
+    from bodydouble.alignment.landmarkcsv import write_landmarks_csv
+    from bodydouble.alignment.overlay import write_overlays
+    from bodydouble.alignment.shotfaces import write_shot_faces
+    from bodydouble.alignment.trackexchange import check_moved, read_moved, write_nuke_tracks
+    from bodydouble.plates.reading import colour_notice, find_plate
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")

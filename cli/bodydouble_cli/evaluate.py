@@ -25,8 +25,8 @@ from bodydouble_cli.options import (
 )
 
 if TYPE_CHECKING:
-    from bodydouble.evaluating import Evaluation
-    from bodydouble.frames import FrameRange
+    from bodydouble.plates.frames import FrameRange
+    from bodydouble.reviews.evaluating import Evaluation
 
 
 @click.command(short_help="Measure results of any tool against each other.", epilog=EXIT_CODES)
@@ -96,15 +96,15 @@ def evaluate(
           --result new=swap/sh010.####.exr --result old=archive/sh010.####.exr \\
           --persona anna --people anna=facesets/anna --people ben=facesets/ben
     """
-    from bodydouble.aligning import align_shot
-    from bodydouble.evaluating import Entry, self_swap
-    from bodydouble.evaluating import evaluate as measure
-    from bodydouble.faces import FaceFinder
-    from bodydouble.knownfaces import known_face
-    from bodydouble.reading import chosen, find_plate
-    from bodydouble.scoring import Setting
+    from bodydouble.alignment.aligning import align_shot
+    from bodydouble.alignment.faces import FaceFinder
+    from bodydouble.alignment.knownfaces import known_face
+    from bodydouble.alignment.shotfaces import read_shot_faces
+    from bodydouble.plates.reading import chosen, find_plate
+    from bodydouble.reviews.evaluating import Entry, self_swap
+    from bodydouble.reviews.evaluating import evaluate as measure
+    from bodydouble.reviews.scoring import Setting
     from bodydouble.settings import AlignSettings
-    from bodydouble.shotfaces import read_shot_faces
 
     if as_csv and as_json:
         raise UsageError("--csv and --json: standard output holds one of them.")
@@ -146,7 +146,7 @@ def _named(text: str, option: str) -> tuple[str, str]:
 
 
 def _show(evaluations: Sequence[Evaluation], as_csv: bool, as_json: bool) -> None:
-    from bodydouble import evaluationtable
+    from bodydouble.reviews import evaluationtable
 
     rows = evaluationtable.rows_of(evaluations)
     if as_json:

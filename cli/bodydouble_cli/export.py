@@ -70,8 +70,8 @@ def nuke(
       bodydouble export nuke plates/sh010.####.exr -o sh010.nk \\
           --faces sh010.faces.json --result swap --patch patch
     """
-    from bodydouble.handover import find_handover, write_handover
-    from bodydouble.reading import find_plate
+    from bodydouble.exports.handover import find_handover, write_handover
+    from bodydouble.plates.reading import find_plate
 
     _free(out, overwrite)
     settings = SwapSettings(forehead=forehead, edge=edge)
@@ -92,7 +92,7 @@ def torchscript(model: Path, persona: str, out: Path, production: str | None, ov
 
     The folder gets NAME.pt, NAME.nk that turns it into NAME.cat, and a README that says what goes in and comes out.
     """
-    from bodydouble.scripting import export_torchscript
+    from bodydouble.exports.scripting import export_torchscript
 
     with open_run("export", as_json=as_json) as run:
         written = export_torchscript(model, persona, out, production=production, overwrite=overwrite)

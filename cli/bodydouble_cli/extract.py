@@ -26,7 +26,7 @@ from bodydouble_cli.options import (
 from bodydouble_cli.progress import open_run
 
 if TYPE_CHECKING:
-    from bodydouble.frames import FrameRange
+    from bodydouble.plates.frames import FrameRange
 
 
 @click.command(short_help="Cut training crops of one persona out of a plate.", epilog=EXIT_CODES)
@@ -76,10 +76,10 @@ def extract(
       bodydouble align footage/anna.####.exr -o anna.faces.json
       bodydouble extract footage/anna.####.exr --faces anna.faces.json --persona anna -o facesets/anna
     """
-    from bodydouble.facesets import extract as extract_crops
-    from bodydouble.reading import colour_notice, find_plate
+    from bodydouble.alignment.shotfaces import read_shot_faces
+    from bodydouble.plates.reading import colour_notice, find_plate
     from bodydouble.rights import read_rights, rights_to_document
-    from bodydouble.shotfaces import read_shot_faces
+    from bodydouble.training.facesets import extract as extract_crops
 
     sequence = find_plate(plate, part, view)
     shot = read_shot_faces(faces)

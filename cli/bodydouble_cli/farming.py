@@ -14,7 +14,7 @@ from bodydouble.settings import RunSettings
 from bodydouble_cli.options import chosen_frames
 
 if TYPE_CHECKING:
-    from bodydouble.sequences import PlateSequence
+    from bodydouble.plates.sequences import PlateSequence
 
 DEFAULT = RunSettings()
 
@@ -110,7 +110,7 @@ class FrameChoice:
 
     def of(self, plate: PlateSequence) -> tuple[int, ...]:
         """The frames, ascending; without a range those of the plate, holes included. Errors: UsageError."""
-        from bodydouble.frames import FrameRange
+        from bodydouble.plates.frames import FrameRange
 
         parse = FrameRange.parse_openjd if self.syntax == "openjd" else FrameRange.parse
         frames = chosen_frames(plate, None if self.text is None else parse(self.text))

@@ -11,7 +11,7 @@ import click
 from bodydouble.errors import UsageError
 
 if TYPE_CHECKING:
-    from bodydouble.guides import Guides, MatteFiles
+    from bodydouble.swap.guides import Guides, MatteFiles
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,8 +52,8 @@ def chosen_guides(
     measures: Path | None,
 ) -> Guides | None:
     """The guides of a run; None where nothing was given. Errors: UsageError, PlateError, SidecarError."""
-    from bodydouble.guides import Guides
-    from bodydouble.platemeasures import read_measures
+    from bodydouble.plates.platemeasures import read_measures
+    from bodydouble.swap.guides import Guides
 
     for name, given, channel in (("matte-in", matte_in, matte_channel), ("holdout", holdout, holdout_channel)):
         if channel is not None and given is None:
@@ -67,7 +67,7 @@ def chosen_guides(
 
 
 def _matte(pattern: str | None, channel: str | None) -> MatteFiles | None:
-    from bodydouble.guides import MatteFiles
-    from bodydouble.sequences import PlateSequence
+    from bodydouble.plates.sequences import PlateSequence
+    from bodydouble.swap.guides import MatteFiles
 
     return None if pattern is None else MatteFiles(PlateSequence.find(pattern), channel)

@@ -24,7 +24,7 @@ from bodydouble_cli.options import (
 from bodydouble_cli.progress import Reporting, open_run
 
 if TYPE_CHECKING:
-    from bodydouble.frames import FrameRange
+    from bodydouble.plates.frames import FrameRange
 
 
 @click.command(short_help="Find hands, microphones and the like in front of the face.", epilog=EXIT_CODES)
@@ -70,10 +70,10 @@ def holdout(
       bodydouble swap plates/sh020.####.exr -o swap/sh020.####.exr --model cast.comb --persona anna \\
           --faces sh020.faces.json --holdout holdout/sh020.####.exr
     """
-    from bodydouble.holdouts import find_holdouts
-    from bodydouble.reading import find_plate
-    from bodydouble.sequences import PlateSequence
-    from bodydouble.shotfaces import read_shot_faces
+    from bodydouble.alignment.shotfaces import read_shot_faces
+    from bodydouble.plates.reading import find_plate
+    from bodydouble.plates.sequences import PlateSequence
+    from bodydouble.swap.holdouts import find_holdouts
 
     sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
     target, wanted = PlateSequence.output(out, like=sequence), chosen_frames(sequence, frames)

@@ -11,7 +11,7 @@ import click
 from bodydouble.settings import SwapSettings
 
 if TYPE_CHECKING:
-    from bodydouble.lookfile import ShotLook
+    from bodydouble.swap.lookfile import ShotLook
 
 DEFAULT = SwapSettings()
 
@@ -87,7 +87,7 @@ def chosen_look(settings_file: Path | None, flags: dict[str, Any]) -> ShotLook:
     """The look of a run: the settings file, or the defaults, under the flags that were given on the command line."""
     from click.core import ParameterSource
 
-    from bodydouble.lookfile import ShotLook, read_look
+    from bodydouble.swap.lookfile import ShotLook, read_look
 
     if settings_file is None:
         return ShotLook(SwapSettings(**flags))

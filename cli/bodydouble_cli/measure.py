@@ -52,10 +52,10 @@ def measure(
     Example:
       bodydouble measure plates/sh010.####.exr --faces sh010.faces.json -o sh010.measures.json
     """
-    from bodydouble.checkpoint import read_card
-    from bodydouble.platemeasures import measure_plate, write_measures
-    from bodydouble.reading import find_plate
-    from bodydouble.shotfaces import read_shot_faces
+    from bodydouble.alignment.shotfaces import read_shot_faces
+    from bodydouble.network.checkpoint import read_card
+    from bodydouble.plates.platemeasures import measure_plate, write_measures
+    from bodydouble.plates.reading import find_plate
 
     sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
     space = None if model is None else read_card(model).model_space

@@ -17,10 +17,10 @@ from bodydouble_cli.displays import FORMATS
 from bodydouble_cli.progress import Reporting
 
 if TYPE_CHECKING:
-    from bodydouble.colour import Colour
-    from bodydouble.frames import FrameRange
-    from bodydouble.sequences import PlateSequence
-    from bodydouble.shotfaces import ShotFaces
+    from bodydouble.alignment.shotfaces import ShotFaces
+    from bodydouble.plates.colour import Colour
+    from bodydouble.plates.frames import FrameRange
+    from bodydouble.plates.sequences import PlateSequence
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,7 +33,7 @@ class FramesType(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> FrameRange:
         """The parsed range; a usage error when it is none."""
-        from bodydouble.frames import FrameRange
+        from bodydouble.plates.frames import FrameRange
 
         if isinstance(value, FrameRange):
             return value
@@ -179,7 +179,7 @@ def reporting_options(command: Command) -> Command:
 
 def open_colour(ocio: Path | None) -> Colour:
     """The OpenColorIO config of a run."""
-    from bodydouble.colour import Colour
+    from bodydouble.plates.colour import Colour
 
     return Colour(str(ocio) if ocio else None)
 
@@ -203,7 +203,7 @@ def chosen_person(person: str | None, shot: ShotFaces | None, colour: Colour) ->
     if person is None:
         return None
     if shot is not None:
-        from bodydouble.identifying import choose_person
+        from bodydouble.reviews.identifying import choose_person
 
         return choose_person(person, shot, colour)
     if person.isdigit():

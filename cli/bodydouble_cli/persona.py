@@ -47,7 +47,7 @@ def persona(
         raise click.UsageError("--export writes to the file --out: give both.")
     if imported is None and (name is not None or replace):
         raise click.UsageError("--as and --replace belong to --import.")
-    from bodydouble import family
+    from bodydouble.training import family
 
     with open_run("persona", as_json=as_json) as run:
         if exported is not None and out is not None:

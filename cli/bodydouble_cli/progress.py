@@ -25,7 +25,7 @@ from bodydouble_cli.exits import exit_code_of, message_of
 from bodydouble_cli.runrecord import RunRecord
 
 if TYPE_CHECKING:
-    from bodydouble.warm import Warm
+    from bodydouble.swap.warm import Warm
 
 LISTED_REASONS = 10
 
@@ -134,7 +134,7 @@ def open_run(
 
 def failure_text(failures: Sequence[events.FrameFailed], total: int) -> str:
     """What failed, one line per reason, frames as compact ranges."""
-    from bodydouble.frames import FrameRange
+    from bodydouble.plates.frames import FrameRange
 
     frames_of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for failure in failures:

@@ -24,8 +24,8 @@ from bodydouble_cli.progress import Reporting, open_run
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from bodydouble.frames import FrameRange
-    from bodydouble.reviewing import FrameReview
+    from bodydouble.plates.frames import FrameRange
+    from bodydouble.reviews.reviewing import FrameReview
 
 
 @click.command(short_help="Make the quality page of a finished swap.", epilog=EXIT_CODES)
@@ -80,9 +80,9 @@ def review(
     Example:
       bodydouble review swap/sh010.####.exr --plate plates/sh010.####.exr --faces sh010.faces.json -o review
     """
-    from bodydouble.reading import find_plate
-    from bodydouble.reviewing import review as make_review
-    from bodydouble.shotfaces import read_shot_faces
+    from bodydouble.alignment.shotfaces import read_shot_faces
+    from bodydouble.plates.reading import find_plate
+    from bodydouble.reviews.reviewing import review as make_review
 
     source = find_plate(plate, part, plate_view)
     finished = find_plate(result, part, plate_view)

@@ -13,12 +13,12 @@ import click
 
 from bodydouble import events
 from bodydouble.errors import UsageError, is_out_of_memory, near_names
-from bodydouble.jobs import Job, job_from_line, job_id_of
+from bodydouble.farm.jobs import Job, job_from_line, job_id_of
 from bodydouble_cli.exits import EXIT_CODES, Cancelled, exit_code_of, is_stop, message_of
 from bodydouble_cli.progress import Served
 
 if TYPE_CHECKING:
-    from bodydouble.warm import Warm
+    from bodydouble.swap.warm import Warm
 
 READ_BYTES = 65536
 
@@ -103,7 +103,7 @@ class JobDisplay:
 
 def serve_jobs(root: click.Group, inbox: Inbox, write: Callable[[str], None]) -> None:
     """Does jobs until there are no more."""
-    from bodydouble.warm import Warm
+    from bodydouble.swap.warm import Warm
 
     warm = Warm()
     while True:

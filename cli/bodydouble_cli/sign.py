@@ -36,8 +36,8 @@ def sign(
     Example:
       bodydouble sign review --frames-of swap/sh010.####.exr --certificate studio.pem --key studio.key
     """
-    from bodydouble.credentials import StudioKey, sign_media
-    from bodydouble.verifying import media_of, stamp_facts
+    from bodydouble.reviews.credentials import StudioKey, sign_media
+    from bodydouble.swap.verifying import media_of, stamp_facts
 
     facts = stamp_facts(frames_of)
     files = [file for place in media for file in media_of(place)]

@@ -28,8 +28,8 @@ from bodydouble_cli.options import (
 from bodydouble_cli.swap import swap
 
 if TYPE_CHECKING:
-    from bodydouble.frames import FrameRange
-    from bodydouble.submission import Submission
+    from bodydouble.farm.submission import Submission
+    from bodydouble.plates.frames import FrameRange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -102,7 +102,7 @@ def openjd(submission: Submission, dry_run: bool, bundle: Path | None) -> None:
       openjd run jobs/sh010/template.json --job-param file://jobs/sh010/parameters.json --step Review --run-dependencies
       deadline bundle submit jobs/sh010
     """
-    from bodydouble.openjdjobs import openjd_template, write_bundle
+    from bodydouble.farm.openjdjobs import openjd_template, write_bundle
 
     if dry_run:
         click.echo(json.dumps(openjd_template(submission), indent=2))
@@ -132,7 +132,7 @@ def opencue(submission: Submission, dry_run: bool, show: str, shot: str, user: s
     Example:
       bodydouble submit opencue plates/sh010.####.exr -o swap --model cast.comb --persona anna --show film --shot sh010
     """
-    from bodydouble.opencuejobs import launch_opencue, opencue_outline, opencue_specification
+    from bodydouble.farm.opencuejobs import launch_opencue, opencue_outline, opencue_specification
 
     job = opencue_outline(submission, show, shot, user or getuser())
     if dry_run:
@@ -145,9 +145,9 @@ def opencue(submission: Submission, dry_run: bool, show: str, shot: str, user: s
 
 def _check_made(submission: Submission) -> None:
     """PyOutline's local backend does not tell of a task that failed. Errors: FramesFailedError."""
-    from bodydouble.frames import FrameRange
-    from bodydouble.reading import find_plate
-    from bodydouble.sequences import PlateSequence
+    from bodydouble.plates.frames import FrameRange
+    from bodydouble.plates.reading import find_plate
+    from bodydouble.plates.sequences import PlateSequence
 
     plate = find_plate(submission.plate, submission.part, submission.view)
     out = PlateSequence.output(submission.out, like=plate)
@@ -176,8 +176,8 @@ def _submission(
     ocio: Path | None,
     colorspace: str | None,
 ) -> Submission:
-    from bodydouble.reading import find_plate
-    from bodydouble.submission import Submission, plain_place
+    from bodydouble.farm.submission import Submission, plain_place
+    from bodydouble.plates.reading import find_plate
 
     sequence = find_plate(plate, part, view)
     beside = Path(os.path.abspath(out))

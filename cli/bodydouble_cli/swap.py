@@ -30,7 +30,7 @@ from bodydouble_cli.options import (
 from bodydouble_cli.progress import Reporting, open_run, served
 
 if TYPE_CHECKING:
-    from bodydouble.framejob import FrameResult
+    from bodydouble.swap.framejob import FrameResult
 
 
 @click.command(short_help="Replace the face in a plate with a persona.", epilog=EXIT_CODES)
@@ -95,13 +95,13 @@ def swap(
       bodydouble swap plates/sh010.####.exr -o swap/sh010.####.exr \\
           --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1024
     """
-    from bodydouble.checkpoint import read_card
-    from bodydouble.devices import limit_memory
-    from bodydouble.reading import colour_notice, find_plate
+    from bodydouble.alignment.shotfaces import read_shot_faces
+    from bodydouble.network.checkpoint import read_card
+    from bodydouble.network.devices import limit_memory
+    from bodydouble.plates.reading import colour_notice, find_plate
+    from bodydouble.plates.sequences import PlateSequence
     from bodydouble.rights import check_rights
-    from bodydouble.sequences import PlateSequence
-    from bodydouble.shotfaces import read_shot_faces
-    from bodydouble.swapping import swap_sequence
+    from bodydouble.swap.swapping import swap_sequence
 
     worker = served()
     if run_settings.max_memory is not None and worker is None:

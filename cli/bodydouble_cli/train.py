@@ -18,7 +18,7 @@ from bodydouble_cli.options import DurationType, IterationsType, WidthType, devi
 from bodydouble_cli.progress import open_run
 
 if TYPE_CHECKING:
-    from bodydouble.trainjob import TrainProgress
+    from bodydouble.training.trainjob import TrainProgress
 
 DEFAULT = TrainSettings()
 # What a switched-on augmentation does where the default is none: sigma in crop sides, deviation at scene-linear 1.
@@ -219,7 +219,7 @@ def _training(
     rights: Mapping[str, Mapping[str, Any]],
     cache: Path | None,
 ) -> Iterator[TrainProgress]:
-    from bodydouble import family, training
+    from bodydouble.training import family, training
 
     if to is not None and tune:
         return family.fine_tune((*facesets, *added), to, settings, rights, cache)

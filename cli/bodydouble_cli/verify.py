@@ -17,8 +17,8 @@ from bodydouble_cli.info import facts_text
 from bodydouble_cli.options import chosen_frames, frames_option
 
 if TYPE_CHECKING:
-    from bodydouble.frames import FrameRange
-    from bodydouble.verifying import Verdict
+    from bodydouble.plates.frames import FrameRange
+    from bodydouble.swap.verifying import Verdict
 
 SCHEMA, VERSION = "bodydouble.verify", 1
 LONG_FACTS = {"pixels", "stamp", "settings", "job", "earlier"}
@@ -47,9 +47,9 @@ def verify(
     Example:
       bodydouble verify swap/sh010.####.exr --plate plates/sh010.####.exr --model cast.comb
     """
-    from bodydouble.checkpoint import read_card
-    from bodydouble.reading import find_plate
-    from bodydouble.verifying import is_media, media_of, verify_frames, verify_media
+    from bodydouble.network.checkpoint import read_card
+    from bodydouble.plates.reading import find_plate
+    from bodydouble.swap.verifying import is_media, media_of, verify_frames, verify_media
 
     if is_media(Path(finished)):
         verdicts = [verify_media(file, trust) for file in media_of(Path(finished))]

@@ -12,27 +12,26 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from bodydouble.aligning import align_frames, align_shot
-    from bodydouble.checkpoint import load_comb, save_comb
-    from bodydouble.colour import Colour
-    from bodydouble.comb import Comb, CombDims
+    from bodydouble.alignment.aligning import align_frames, align_shot
+    from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
     from bodydouble.errors import BodydoubleError
-    from bodydouble.facesets import Faceset, extract
-    from bodydouble.framejob import FrameResult
-    from bodydouble.frames import FrameRange
-    from bodydouble.images import read_plate, write_plate
     from bodydouble.inspecting import inspect
-    from bodydouble.modelspace import ModelSpace
-    from bodydouble.plate import Plate
-    from bodydouble.reading import find_plate, read_frame
-    from bodydouble.reviewing import review
+    from bodydouble.network.checkpoint import load_comb, save_comb
+    from bodydouble.network.comb import Comb, CombDims
+    from bodydouble.plates.colour import Colour
+    from bodydouble.plates.frames import FrameRange
+    from bodydouble.plates.images import read_plate, write_plate
+    from bodydouble.plates.modelspace import ModelSpace
+    from bodydouble.plates.plate import Plate
+    from bodydouble.plates.reading import find_plate, read_frame
+    from bodydouble.plates.sequences import PlateSequence
+    from bodydouble.reviews.reviewing import review
     from bodydouble.rights import RightsRecord, read_rights
-    from bodydouble.sequences import PlateSequence
     from bodydouble.settings import AlignSettings, ExtractSettings, SwapSettings, TrainSettings
-    from bodydouble.shotfaces import Face, ShotFaces, read_shot_faces, write_shot_faces
-    from bodydouble.swapframe import SwapModel, load_swap_model, swap_frame
-    from bodydouble.swapping import swap_sequence
-    from bodydouble.swapstages import (
+    from bodydouble.swap.framejob import FrameResult
+    from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
+    from bodydouble.swap.swapping import swap_sequence
+    from bodydouble.swap.swapstages import (
         blend_crop,
         composite,
         decode,
@@ -43,56 +42,57 @@ if TYPE_CHECKING:
         plate_to_model_space,
         warp_to_crop,
     )
-    from bodydouble.training import train
-    from bodydouble.trainjob import TrainProgress
+    from bodydouble.training.facesets import Faceset, extract
+    from bodydouble.training.training import train
+    from bodydouble.training.trainjob import TrainProgress
 
 _MODULE_OF = {
     "AlignSettings": "settings",
     "BodydoubleError": "errors",
-    "Colour": "colour",
-    "Comb": "comb",
-    "CombDims": "comb",
+    "Colour": "plates.colour",
+    "Comb": "network.comb",
+    "CombDims": "network.comb",
     "ExtractSettings": "settings",
-    "Face": "shotfaces",
-    "Faceset": "facesets",
-    "FrameRange": "frames",
-    "FrameResult": "framejob",
-    "ModelSpace": "modelspace",
-    "Plate": "plate",
-    "PlateSequence": "sequences",
+    "Face": "alignment.shotfaces",
+    "Faceset": "training.facesets",
+    "FrameRange": "plates.frames",
+    "FrameResult": "swap.framejob",
+    "ModelSpace": "plates.modelspace",
+    "Plate": "plates.plate",
+    "PlateSequence": "plates.sequences",
     "RightsRecord": "rights",
-    "ShotFaces": "shotfaces",
-    "SwapModel": "swapframe",
+    "ShotFaces": "alignment.shotfaces",
+    "SwapModel": "swap.swapframe",
     "SwapSettings": "settings",
-    "TrainProgress": "trainjob",
+    "TrainProgress": "training.trainjob",
     "TrainSettings": "settings",
-    "align_frames": "aligning",
-    "align_shot": "aligning",
-    "blend_crop": "swapstages",
-    "composite": "swapstages",
-    "decode": "swapstages",
-    "encode": "swapstages",
-    "extract": "facesets",
-    "face_matte": "swapstages",
-    "face_region": "swapstages",
-    "find_plate": "reading",
+    "align_frames": "alignment.aligning",
+    "align_shot": "alignment.aligning",
+    "blend_crop": "swap.swapstages",
+    "composite": "swap.swapstages",
+    "decode": "swap.swapstages",
+    "encode": "swap.swapstages",
+    "extract": "training.facesets",
+    "face_matte": "swap.swapstages",
+    "face_region": "swap.swapstages",
+    "find_plate": "plates.reading",
     "inspect": "inspecting",
-    "load_comb": "checkpoint",
-    "load_swap_model": "swapframe",
-    "model_space_to_plate": "swapstages",
-    "plate_to_model_space": "swapstages",
-    "read_frame": "reading",
-    "read_plate": "images",
+    "load_comb": "network.checkpoint",
+    "load_swap_model": "swap.swapframe",
+    "model_space_to_plate": "swap.swapstages",
+    "plate_to_model_space": "swap.swapstages",
+    "read_frame": "plates.reading",
+    "read_plate": "plates.images",
     "read_rights": "rights",
-    "read_shot_faces": "shotfaces",
-    "review": "reviewing",
-    "save_comb": "checkpoint",
-    "swap_frame": "swapframe",
-    "swap_sequence": "swapping",
-    "train": "training",
-    "warp_to_crop": "swapstages",
-    "write_plate": "images",
-    "write_shot_faces": "shotfaces",
+    "read_shot_faces": "alignment.shotfaces",
+    "review": "reviews.reviewing",
+    "save_comb": "network.checkpoint",
+    "swap_frame": "swap.swapframe",
+    "swap_sequence": "swap.swapping",
+    "train": "training.training",
+    "warp_to_crop": "swap.swapstages",
+    "write_plate": "plates.images",
+    "write_shot_faces": "alignment.shotfaces",
 }
 
 __all__ = [

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bodydouble.aligning import align_frames, solve_shot
-from bodydouble.colour import Colour
+from bodydouble.alignment.aligning import align_frames, solve_shot
+from bodydouble.alignment.shotfaces import write_shot_faces
 from bodydouble.errors import FramesFailedError
-from bodydouble.reviewing import review
-from bodydouble.sequences import PlateSequence
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.reviews.reviewing import review
 from bodydouble.settings import AlignSettings, SwapSettings
-from bodydouble.shotfaces import write_shot_faces
-from bodydouble.swapping import swap_sequence
+from bodydouble.swap.swapping import swap_sequence
 
 BUNDLED = Path(__file__).parent / "bundled"
 PERSONA = "A"

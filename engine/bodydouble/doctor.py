@@ -165,14 +165,14 @@ def _device() -> Check:
 
 
 def _colour_config(ocio: str | None) -> Check:
-    from bodydouble.colour import Colour
+    from bodydouble.plates.colour import Colour
 
     colour = Colour(ocio)
     return Check("colour config", "ok", f"{colour.name}, {len(colour.spaces())} colour spaces")
 
 
 def _face_model(name: str, file: str, status: Status, note: str) -> Check:
-    from bodydouble.faces import find_model
+    from bodydouble.alignment.faces import find_model
 
     try:
         return Check(name, status, str(find_model(file)), note)
@@ -181,8 +181,8 @@ def _face_model(name: str, file: str, status: Status, note: str) -> Check:
 
 
 def _mesh_landmarker() -> Check:
-    from bodydouble.mesh import INSTALL as MESH_INSTALL
-    from bodydouble.mesh import find_mesh_model
+    from bodydouble.alignment.mesh import INSTALL as MESH_INSTALL
+    from bodydouble.alignment.mesh import find_mesh_model
 
     try:
         version = metadata.version("ai-edge-litert")

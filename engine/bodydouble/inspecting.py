@@ -15,17 +15,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bodydouble.colour import Colour
+from bodydouble.alignment.shotfaces import SCHEMA as SHOT_FACES_SCHEMA
+from bodydouble.alignment.shotfaces import read_shot_faces
 from bodydouble.errors import BodydoubleError, FacesetError, InputError, ModelError, UnknownColourSpaceError
-from bodydouble.frames import FrameRange
-from bodydouble.images import Header, output_compression_of, read_headers, why_unsupported
-from bodydouble.movies import read_movie
-from bodydouble.pictures import find_picture, views_of
-from bodydouble.reading import find_plate, find_space
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.frames import FrameRange
+from bodydouble.plates.images import Header, output_compression_of, read_headers, why_unsupported
+from bodydouble.plates.movies import read_movie
+from bodydouble.plates.pictures import find_picture, views_of
+from bodydouble.plates.reading import find_plate, find_space
+from bodydouble.plates.sequences import PlateSequence
 from bodydouble.rights import SEAL, rights_state
-from bodydouble.sequences import PlateSequence
-from bodydouble.shotfaces import SCHEMA as SHOT_FACES_SCHEMA
-from bodydouble.shotfaces import read_shot_faces
 
 OUR_ATTRIBUTES = "bodydouble/"
 SAFETENSORS_HEADER_LIMIT = 100_000_000

@@ -92,7 +92,7 @@ class TrainSettings:
         time_budget_s: train so many seconds in all, the levels sharing them by their cost. None: by iterations.
         batch: crops per persona and iteration; None for as many as memory allows, up to 16.
         update: "in-turn" is one gradient update per persona, as published; "joint" one for all of them together.
-        optimiser: "muon", see `bodydouble.optimisers`, or "adam", as published.
+        optimiser: "muon", see `bodydouble.training.optimisers`, or "adam", as published.
         learning_rate, settle_learning_rate: its rate, and that at the end; None for 1e-3 and 1e-5 (muon), the published
             1e-4 and 1e-5 (adam).
         settle: share of the training after the last level, for the lower rate.
@@ -207,7 +207,7 @@ class SwapSettings:
         min_confidence: faces below it count as no face.
         on_no_face: a frame without a face fails ("fail"), or becomes a copy of the plate ("plate") or black ("black"),
             which is reported.
-        layers: add what comp asks for to every frame as channels, see `bodydouble.swaplayers`.
+        layers: add what comp asks for to every frame as channels, see `bodydouble.swap.swaplayers`.
         precision: of the network, "fp32" or "bf16" autocast.
         grain: strength of the plate's grain on the new face, as far as the shot's measures know it; 0 for none.
     """

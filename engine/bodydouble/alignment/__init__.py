@@ -1,0 +1,1 @@
+"""Alignment: faces found, told apart and steadied over a shot; corrections and exchange."""

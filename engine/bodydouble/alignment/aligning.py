@@ -1,0 +1,364 @@
+"""Align a shot: find the faces of every frame, keep people apart over time, steady their landmarks.
+
+Two steps: `align_frames` measures each frame (the slow part, one frame after the other), `solve_shot` makes one
+picture of the whole shot out of the measurements. `align_shot` is both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bodydouble
+from bodydouble.alignment.chips import box_from_unit, face_picture, unit_from_box
+from bodydouble.alignment.cuts import CHANGE, PEAK, picture_change, shot_changes
+from bodydouble.alignment.faces import STILL_BOX_PX, DlibLandmarker, FaceFinder
+from bodydouble.alignment.geometry import apply, plate_from_square, unit_from_landmarks
+from bodydouble.alignment.landmarkcsv import read_landmarks_csv
+from bodydouble.alignment.landmarking import Landmarks
+from bodydouble.alignment.mesh import MeshLandmarker
+from bodydouble.alignment.people import FACE_SPREAD, MEMORY, FoundFace, crowded, identity, link_people, same_place
+from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
+from bodydouble.alignment.tracks import solve_person, still_faces
+from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views
+from bodydouble.plates.reading import read_frame
+from bodydouble.settings import AlignSettings
+
+if TYPE_CHECKING:
+    from bodydouble.plates.colour import Colour
+    from bodydouble.plates.plate import Plate
+    from bodydouble.plates.sequences import PlateSequence
+
+WORKING_SPACE = "ACEScg"
+NEAR_FRAMES = 2
+"""A face is followed from a frame at most this far away."""
+ANCHOR_FRAMES = 8
+"""The detector looks at frames whose number is a multiple of it, whatever the frames before say."""
+IDENTITY_FRAMES = 2 * ANCHOR_FRAMES
+"""Frames whose number is a multiple of it ask every face for its identity again."""
+FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
+"""A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""
+NETWORK_FRAMES = 2 * ANCHOR_FRAMES
+"""The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
+READ_AHEAD = 2
+"""Frames that are read while one is measured."""
+FOLLOW_SCORE = -0.7
+"""Detector score, on an upright chip, above which a followed face is one."""
+_CORNERS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+
+
+@dataclass(frozen=True, eq=False)
+class FrameDetections:
+    """The faces of one frame, best score first; the display window's size; how long it took.
+
+    Where pixels are not square (`pixel_aspect`, width over height) the faces are in *square* pixels, the picture being
+    made that much wider: a face that is squeezed is found badly, and no similarity lays it on an upright one.
+    `solve_shot` brings them back to the plate's own.
+
+    `small`: the whole frame as a small grey picture (`cuts.small_picture`), which tells where the shot changes;
+    `change`: how far it is from that of the frame before.
+    """
+
+    frame: int
+    faces: tuple[FoundFace, ...]
+    seconds: float
+    width: int
+    height: int
+    small: NDArray[np.uint8]
+    pixel_aspect: float = 1.0
+    change: float = 0.0
+
+
+def align_shot(
+    plate: PlateSequence,
+    frames: Sequence[int],
+    colour: Colour,
+    colorspace: str | None,
+    settings: AlignSettings,
+    on_frame: Callable[[FrameDetections], None] | None = None,
+    mesh_model: Path | None = None,
+) -> ShotFaces:
+    """The shot faces of some frames of a plate. `colorspace` None: taken from the files.
+
+    The plate's frames up to `settings.handles` before and after are measured, too, so that these get the faces that
+    they have in the whole shot. `on_frame` hears of each frame that was asked for when it is measured.
+    `mesh_model`: file of the mesh landmarker, see `mesh.find_mesh_model`.
+    Raises PlateError for a frame that is missing or cannot be read, InputError where a model file is missing.
+    """
+    measured = []
+    wanted = set(frames)
+    looked_at = frames if settings.stills else with_handles(frames, plate.frames, settings.handles)
+    for found in align_frames(plate, looked_at, colour, colorspace, settings, mesh_model):
+        measured.append(found)
+        if on_frame is not None and found.frame in wanted:
+            on_frame(found)
+    if not settings.stills:
+        measured = _follow_back(plate, measured, colour, colorspace, settings, mesh_model)
+    shot = solve_shot(plate.pattern, measured, settings)
+    return replace(shot, frames={frame: faces for frame, faces in shot.frames.items() if frame in wanted})
+
+
+def with_handles(frames: Sequence[int], there: Sequence[int], handles: int) -> list[int]:
+    """The frames, and those of the plate (`there`) that lie up to `handles` before the first or after the last."""
+    if not frames:
+        return []
+    first, last = min(frames), max(frames)
+    near = (f for f in there if first - handles <= f < first or last < f <= last + handles)
+    return sorted({*frames, *near})
+
+
+def given_faces(path: Path, plate: PlateSequence, frames: Sequence[int]) -> ShotFaces:
+    """The shot faces of some frames from a sidecar, or from landmarks in a `.csv`, instead of measuring the plate.
+
+    Raises SidecarError, or PlateError where the size of the plate cannot be read.
+    """
+    if path.suffix.lower() == ".csv":
+        first = read_frame(plate, frames[0])
+        shot = read_landmarks_csv(path, plate.pattern, first.width, first.height, first.pixel_aspect)
+    else:
+        shot = read_shot_faces(path)
+    return replace(shot, frames={frame: shot.frames.get(frame, ()) for frame in frames})
+
+
+def open_finder(settings: AlignSettings, mesh_model: Path | None = None) -> FaceFinder:
+    """The detectors, with the landmarker that the settings name. Models load when first used."""
+    if settings.landmarker == "mesh":
+        return FaceFinder(landmarker=MeshLandmarker(mesh_model))
+    return FaceFinder(landmarker=DlibLandmarker(box_px=STILL_BOX_PX) if settings.stills else None)
+
+
+def align_frames(
+    plate: PlateSequence,
+    frames: Sequence[int],
+    colour: Colour,
+    colorspace: str | None,
+    settings: AlignSettings,
+    mesh_model: Path | None = None,
+) -> Iterator[FrameDetections]:
+    """Measure each frame in turn, the next one being read meanwhile. Raises PlateError as `align_shot`.
+
+    The detector looks where tracking demands it: at every `ANCHOR_FRAMES`-th frame number, where nobody is followed,
+    where two faces are close to each other, where the picture changes abruptly, and where a face was lost. In the
+    frames between, the faces of the frame before are followed. What is measured in a frame so depends on the frames
+    since the last anchor, not on where the range begins.
+    """
+    finder = open_finder(settings, mesh_model)
+    before: FrameDetections | None = None
+    lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
+    for frame, picture in _read_ahead(plate, frames):
+        started = time.perf_counter()
+        views = frame_views(picture, colour, colorspace, STILL_BOX_PX if settings.stills else FACE_PX)
+        change = 0.0
+        if settings.stills:
+            faces = list(measure_faces(finder, views, settings))
+        else:
+            near = before if before is not None and abs(frame - before.frame) <= NEAR_FRAMES else None
+            lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
+            change = picture_change(near.small, views.small) if near is not None else 0.0
+            abrupt = near is not None and change > max(CHANGE, PEAK * near.change)
+            followed = None if abrupt else _followed(finder, views, frame, near, settings)
+            asked = abrupt or frame % IDENTITY_FRAMES == 0
+            faces = _detected(finder, views, frame, near, lost, settings, asked) if followed is None else followed
+            lost |= {(frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))}
+        seconds = time.perf_counter() - started
+        before = FrameDetections(
+            frame, tuple(faces), seconds, picture.width, picture.height, views.small, picture.pixel_aspect, change
+        )
+        yield before
+
+
+def frame_views(picture: Plate, colour: Colour, colorspace: str | None, face_px: float = FACE_PX) -> PlateViews:
+    """What the detector sees of a frame. `colorspace` None: taken from the file. `face_px`: as in `PlateViews`."""
+    space = colorspace or colour.space_of(picture.attributes, picture.path)
+    return PlateViews(picture, colour.converter(space, WORKING_SPACE), face_px)
+
+
+def measure_faces(
+    finder: FaceFinder, views: Views, settings: AlignSettings, network: bool = True
+) -> Iterator[FoundFace]:
+    """Every face in a frame, best score first (`FaceFinder.search`).
+
+    `network`: whether the slow detector may look, too, where the fast one is not sure.
+    """
+    whole = views.whole(settings.detect_size)
+    finds = finder.search(whole.image_u8, settings.upsample, None, settings.threshold, network, vouched=settings.stills)
+    for found in finds:
+        box = whole.to_plate(found.box_px.reshape(2, 2)).ravel()
+        view = views.around(unit_from_box(box))
+        here = apply(view.view_from_plate, box.reshape(2, 2)).ravel()
+        marks = finder.stabilised_landmarks(view.image_u8, here, settings.beta)
+        face = _found(view, box, marks, found.score)
+        yield face if settings.stills else _pictured(view, face)
+
+
+def follow_faces(
+    finder: FaceFinder,
+    views: Views,
+    faces: Iterable[FoundFace],
+    settings: AlignSettings,
+) -> Iterator[FoundFace]:
+    """Faces of a neighbouring frame looked for near the same place; only those that the detector half believes in."""
+    for face in faces:
+        unit_from_plate, away = face.unit_from_plate, 1.0
+        for _ in range(FOLLOW_STEPS):
+            view = views.around(unit_from_plate)
+            first = finder.first_landmarks(view.image_u8, view.unit_here(unit_from_plate))
+            before, unit_from_plate = unit_from_plate, unit_from_landmarks(view.to_plate(first))
+            away = float(np.abs(apply(unit_from_plate @ np.linalg.inv(before), _CORNERS) - _CORNERS).max())
+            if away < FOLLOW_NEAR:
+                break
+        view = views.around(unit_from_plate)
+        marks = finder.refined_landmarks(view.image_u8, view.unit_here(unit_from_plate), settings.beta)
+        found = _found(view, None, marks, 0.0)
+        if marks.spread >= FACE_SPREAD or not same_place(face, found, 1.0):
+            continue
+        score = finder.score_at(view.image_u8, view.unit_here(found.unit_from_plate))
+        if score is not None and score > FOLLOW_SCORE:
+            yield _pictured(view, replace(found, score=score))
+
+
+def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: AlignSettings) -> ShotFaces:
+    """Make the measurements of all frames into shot faces: stable people, bridged gaps, steady alignment."""
+    shot = sorted(measured, key=lambda found: found.frame)
+    numbers = [found.frame for found in shot]
+    frames: dict[int, tuple[Face, ...]] = {number: () for number in numbers}
+    identities: dict[int, NDArray[np.float64]] = {}
+    if settings.stills:
+        frames |= {found.frame: still_faces(found.faces) for found in shot}
+    else:
+        cuts = shot_changes({found.frame: found.small for found in shot})
+        for person, track in enumerate(link_people({found.frame: found.faces for found in shot}, cuts)):
+            if (known := identity(track)) is not None:
+                identities[person] = known.astype(np.float64)
+            for frame, face in solve_person(person, track, numbers, settings, cuts).items():
+                frames[frame] += (face,)
+    width, height, aspect = (shot[0].width, shot[0].height, shot[0].pixel_aspect) if shot else (0, 0, 1.0)
+    if aspect != 1:
+        frames = {number: tuple(_squeezed(face, aspect) for face in faces) for number, faces in frames.items()}
+    tool = f"bodydouble {bodydouble.__version__}"
+    return ShotFaces(pattern, width, height, frames, aspect, asdict(settings), tool, identities)
+
+
+def _squeezed(face: Face, pixel_aspect: float) -> Face:
+    """A face in square pixels, in those of a plate."""
+    squeeze = plate_from_square(pixel_aspect)
+    return replace(
+        face,
+        box_px=apply(squeeze, face.box_px.reshape(2, 2)).ravel(),
+        landmarks_px=apply(squeeze, face.landmarks_px),
+        unit_from_plate=face.unit_from_plate @ np.linalg.inv(squeeze),
+    )
+
+
+def _follow_back(
+    plate: PlateSequence,
+    measured: Sequence[FrameDetections],
+    colour: Colour,
+    colorspace: str | None,
+    settings: AlignSettings,
+    mesh_model: Path | None,
+) -> list[FrameDetections]:
+    """The same frames, with faces that only a later frame shows clearly: the last frame first, each from the next."""
+    finder = open_finder(settings, mesh_model)
+    result = list(measured)
+    for index in range(len(result) - 2, -1, -1):
+        here, later = result[index], result[index + 1]
+        missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
+        if missing:
+            views = frame_views(read_frame(plate, here.frame), colour, colorspace)
+            result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, views, missing, settings)))
+    return result
+
+
+def _read_ahead(plate: PlateSequence, frames: Sequence[int]) -> Iterator[tuple[int, Plate]]:
+    """The frames in order, each with its pixels; the next ones are read while the caller works."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = deque(reader.submit(read_frame, plate, frame) for frame in frames[:READ_AHEAD])
+        try:
+            for index, frame in enumerate(frames):
+                picture = ahead.popleft().result()
+                if index + READ_AHEAD < len(frames):
+                    ahead.append(reader.submit(read_frame, plate, frames[index + READ_AHEAD]))
+                yield frame, picture
+        finally:
+            for pending in ahead:
+                pending.cancel()
+
+
+def _followed(
+    finder: FaceFinder, views: Views, frame: int, near: FrameDetections | None, settings: AlignSettings
+) -> list[FoundFace] | None:
+    """The faces of the frame before, followed; None where the detector has to look."""
+    if near is None or frame % ANCHOR_FRAMES == 0:
+        return None
+    # What hardly looked like a face is not worth a search.
+    wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
+    if not wanted or any(crowded(face, wanted) for face in wanted):
+        return None
+    faces = list(follow_faces(finder, views, wanted, settings))
+    return faces if len(faces) == len(wanted) else None
+
+
+def _detected(
+    finder: FaceFinder,
+    views: Views,
+    frame: int,
+    near: FrameDetections | None,
+    lost: Mapping[tuple[int, int], FoundFace],
+    settings: AlignSettings,
+    asked: bool,
+) -> list[FoundFace]:
+    """The faces that the detector finds, and those of the frame before that it misses.
+
+    `asked`: who everybody is, not only those whose place does not tell.
+    """
+    past = near.faces if near is not None else ()
+    network = near is None or frame % NETWORK_FRAMES == 0
+    faces = list(measure_faces(finder, views, settings, network))
+    faces += follow_faces(finder, views, _missing(past, faces), settings)
+    hidden = list(lost.values())
+    known = () if asked else past
+    return [_identified(finder, views, face, [*faces, *hidden], known) for face in faces]
+
+
+def _found(view: View, box_px: NDArray[np.float64] | None, marks: Landmarks, score: float) -> FoundFace:
+    """A face measured on a view, in the plate's square pixels."""
+    landmarks = view.to_plate(marks.points_px)
+    unit_from_plate = unit_from_landmarks(landmarks)
+    box = box_from_unit(unit_from_plate) if box_px is None else box_px
+    irises, oval = (
+        None if points is None else apply(unit_from_plate, view.to_plate(points))
+        for points in (marks.irises_px, marks.oval_px)
+    )
+    return FoundFace(box, landmarks, unit_from_plate, score, marks.spread, irises_unit=irises, oval_unit=oval)
+
+
+def _pictured(view: View, face: FoundFace) -> FoundFace:
+    return replace(face, picture=face_picture(view.image_u8, view.unit_here(face.unit_from_plate)))
+
+
+def _identified(
+    finder: FaceFinder,
+    views: Views,
+    face: FoundFace,
+    faces: Sequence[FoundFace],
+    before: Sequence[FoundFace],
+) -> FoundFace:
+    """The face with its embedding, where its place does not tell who it is: it is new, or another is near."""
+    known = [other for other in before if same_place(other, face)]
+    if face.spread > FACE_SPREAD or (len(known) == 1 and not crowded(face, faces) and not crowded(known[0], before)):
+        return face
+    view = views.around(face.unit_from_plate)
+    return replace(face, embedding=finder.embedding(view.image_u8, apply(view.view_from_plate, face.landmarks_px)))
+
+
+def _missing(wanted: Iterable[FoundFace], present: Sequence[FoundFace]) -> list[FoundFace]:
+    return [face for face in wanted if not any(same_place(face, other) for other in present)]

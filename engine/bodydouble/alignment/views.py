@@ -1,0 +1,220 @@
+"""What the detector sees of a frame: display-encoded 8-bit pictures, of the whole or of the surroundings of a face.
+
+Only what is looked at is converted: a face is measured on a region that is shrunk by a whole number where it is larger
+than the measuring needs. The exposure is that of the whole frame, taken from a sparse grid of it.
+
+Faces lie in *square* pixels: where a plate's are not (`pixel_aspect`, width over height), its picture is that much
+wider here. A face that is squeezed is found badly, and no similarity lays it on an upright one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bodydouble.alignment.chips import CHIP_MARGIN, box_from_unit, shrink
+from bodydouble.alignment.cuts import COLUMNS, small_picture
+from bodydouble.alignment.geometry import apply, plate_from_square
+from bodydouble.plates.plate import Plate
+
+Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+FACE_PX = 200.0
+"""A face whose box is at least twice as wide is shrunk until it is less than that."""
+ROOM = 0.25
+"""Room around the chip of a face, in box widths: the head turns and moves."""
+LUMINANCE = np.array([0.2722, 0.6741, 0.0537], np.float32)  # ACEScg
+MIDDLE_GREY = 0.18
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An H×W×3 uint8 picture of a part of a frame. `view_from_plate`: 3×3 from its square pixels to the picture's."""
+
+    image_u8: Pixels
+    view_from_plate: NDArray[np.float64]
+
+    def to_plate(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., 2) points of the picture in the plate's square pixels."""
+        return apply(np.linalg.inv(self.view_from_plate), points)
+
+    def unit_here(self, unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The 3×3 from this picture to the unit crop."""
+        return np.asarray(unit_from_plate @ np.linalg.inv(self.view_from_plate))
+
+
+class Views(Protocol):
+    """The pictures of one frame that `aligning` measures."""
+
+    def whole(self, size: int) -> View:
+        """All of it, its longer side at most `size` pixels."""
+
+    def around(self, unit_from_plate: NDArray[np.float64]) -> View:
+        """The surroundings of the face that lies about at an alignment."""
+
+    @property
+    def small(self) -> Pixels:
+        """All of it as a small grey picture (`cuts.small_picture`)."""
+
+
+class PictureViews:
+    """Views of an H×W×3 uint8 picture that is display-encoded as it is."""
+
+    def __init__(self, image_u8: Pixels) -> None:
+        self._view = View(image_u8, np.eye(3))
+
+    def whole(self, size: int) -> View:
+        return _shrunk(self._view, size)
+
+    def around(self, unit_from_plate: NDArray[np.float64]) -> View:
+        return self._view
+
+    @cached_property
+    def small(self) -> Pixels:
+        return small_picture(self._view.image_u8)
+
+
+class PlateViews:
+    """Views of a frame.
+
+    `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg. `face_px`: as `FACE_PX`.
+    """
+
+    def __init__(self, picture: Plate, convert: Callable[[np.ndarray], np.ndarray], face_px: float = FACE_PX) -> None:
+        self._picture, self._convert, self._face_px = picture, convert, face_px
+        self._last: tuple[Box, int, View] | None = None
+
+    def whole(self, size: int) -> View:
+        picture = self._picture
+        view = self._view((0, 0, picture.width, picture.height), max(1, max(picture.width, picture.height) // size))
+        return _shrunk(self._unsqueezed(view), size)
+
+    def around(self, unit_from_plate: NDArray[np.float64]) -> View:
+        picture = self._picture
+        if picture.pixel_aspect != 1:
+            return self._full
+        box = box_from_unit(unit_from_plate)
+        width = max(box[2] - box[0], box[3] - box[1])
+        step = max(1, int(width / self._face_px))
+        needed = self._region(box, width * CHIP_MARGIN, step)
+        if self._last is not None and self._last[1] == step and _contains(self._last[0], needed):
+            return self._last[2]
+        region = self._region(box, width * (CHIP_MARGIN + ROOM), step)
+        self._last = region, step, self._view(region, step)
+        return self._last[2]
+
+    @cached_property
+    def small(self) -> Pixels:
+        return small_picture(_encoded(self._sparse, self._curve))
+
+    @cached_property
+    def _full(self) -> View:
+        return self._unsqueezed(self._view((0, 0, self._picture.width, self._picture.height), 1))
+
+    @cached_property
+    def _sparse(self) -> NDArray[np.float32]:
+        """The whole frame at every n-th pixel, scene-linear ACEScg."""
+        return np.asarray(self._convert(self._picture.rgb(step=max(1, self._picture.width // (4 * COLUMNS)))))
+
+    @cached_property
+    def _curve(self) -> Pixels:
+        """Code value of each half float, by its bits."""
+        return encoding_table(exposure(self._sparse))
+
+    def _region(self, box: NDArray[np.float64], reach: float, step: int) -> Box:
+        """A box with so much around it, whole squares of `step` pixels of the plate."""
+        limits = np.array([self._picture.width, self._picture.height])
+        low = np.clip(np.floor(box[:2] - reach), 0, limits - 1).astype(int) // step * step
+        high = np.clip(np.ceil(box[2:] + reach), low + 1, limits).astype(int)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+    def _view(self, region: Box, step: int) -> View:
+        """A region of the display window, averaged over squares of `step` pixels; what is left over is cut off."""
+        x0, y0, x1, y1 = region
+        columns, rows = max(1, (x1 - x0) // step), max(1, (y1 - y0) // step)
+        rgb = self._picture.rgb((x0, y0, min(x1, x0 + columns * step), min(y1, y0 + rows * step)))
+        if step > 1:
+            rgb = _averaged(rgb, step, rows, columns)
+        middle = (step - 1) / 2
+        to_view = np.array([[1 / step, 0, -(x0 + middle) / step], [0, 1 / step, -(y0 + middle) / step], [0, 0, 1.0]])
+        return View(_encoded(self._convert(rgb), self._curve), to_view)
+
+    def _unsqueezed(self, view: View) -> View:
+        """The picture in square pixels: as high as it was, `pixel_aspect` times as wide."""
+        aspect = self._picture.pixel_aspect
+        if aspect == 1:
+            return view
+        image, width = view.image_u8, view.image_u8.shape[1]
+        x = np.clip((np.arange(round(width * aspect)) + 0.5) / aspect - 0.5, 0, width - 1)
+        left = np.minimum(x.astype(int), max(0, width - 2))
+        share = (x - left)[:, None].astype(np.float32)
+        right = np.minimum(left + 1, width - 1)
+        wide = np.rint(image[:, left] * (1 - share) + image[:, right] * share).astype(np.uint8)
+        squeeze = plate_from_square(aspect)
+        return View(wide, np.linalg.inv(squeeze) @ view.view_from_plate @ squeeze)
+
+
+def _contains(outer: Box, inner: Box) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+
+
+def exposure(rgb: NDArray[np.float32]) -> float:
+    """The factor that brings the median luminance of scene-linear ACEScg to middle grey, at most four stops.
+
+    So a face in a dark or an over-bright plate has contrast. NaN, Inf and black are not looked at.
+    """
+    luminance = np.nan_to_num(rgb, nan=0.0, posinf=0.0, neginf=0.0) @ LUMINANCE
+    visible = luminance[luminance > 1e-4]
+    middle = float(np.median(visible)) if visible.size else MIDDLE_GREY
+    return float(np.clip(MIDDLE_GREY / middle, 1 / 16, 16))
+
+
+def encoding_table(factor: float) -> Pixels:
+    """(65536,) display code value of each half float, by its bits: exposed by a factor, sRGB with a shoulder.
+
+    The shoulder above one half keeps highlights apart. NaN and what is below 0 are black, Inf is white.
+    """
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
+    exposed = np.clip(np.nan_to_num(halves, nan=0.0, posinf=np.inf, neginf=0.0), 0.0, None) * factor
+    with np.errstate(invalid="ignore"):  # the branch that is not taken of Inf
+        shown = np.where(exposed <= 0.5, exposed, 1.0 - 0.5 * np.exp(1.0 - 2.0 * exposed))  # C1 at one half
+    codes = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * np.maximum(shown, 1e-6) ** (1 / 2.4) - 0.055)
+    return np.rint(codes * 255).astype(np.uint8)
+
+
+def to_detection_image(rgb: NDArray[np.float32]) -> Pixels:
+    """What the detector sees of a scene-linear ACEScg H×W×3 picture: H×W×3 uint8, exposed and display-encoded."""
+    return _encoded(rgb, encoding_table(exposure(rgb)))
+
+
+def _encoded(rgb: NDArray[np.float32], curve: Pixels) -> Pixels:
+    with np.errstate(over="ignore"):  # beyond half it is as bright as Inf
+        return curve.take(rgb.astype(np.float16).view(np.uint16))
+
+
+def _averaged(rgb: NDArray[np.float32], step: int, rows: int, columns: int) -> NDArray[np.float32]:
+    """Means of squares of `step` pixels."""
+    lines = rgb[::step][:rows].copy()
+    for y in range(1, step):
+        lines += rgb[y::step][:rows]
+    total = lines[:, ::step][:, :columns].copy()
+    for x in range(1, step):
+        total += lines[:, x::step][:, :columns]
+    return total * np.float32(1 / step**2)
+
+
+def _shrunk(view: View, size: int) -> View:
+    height, width = view.image_u8.shape[:2]
+    if max(height, width) <= size:
+        return view
+    rows, columns = (max(1, round(side * size / max(height, width))) for side in (height, width))
+    per_x, per_y = columns / width, rows / height
+    # Outer corners lie on outer corners.
+    scale = np.array([[per_x, 0, (per_x - 1) / 2], [0, per_y, (per_y - 1) / 2], [0, 0, 1.0]])
+    return View(shrink(view.image_u8, rows, columns), scale @ view.view_from_plate)

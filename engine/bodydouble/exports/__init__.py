@@ -1,0 +1,1 @@
+"""Exports: a shot as Nuke nodes, a persona as TorchScript."""

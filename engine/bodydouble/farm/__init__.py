@@ -1,0 +1,1 @@
+"""Farm: jobs for existing engines."""

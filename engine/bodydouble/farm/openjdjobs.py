@@ -1,0 +1,140 @@
+"""Jobs for farms that speak Open Job Description (OpenJD), AWS Deadline Cloud among them.
+
+Template of specification 2023-09, with the extension TASK_CHUNKING where a task is more than one frame. Paths are
+parameters of the job, so that a farm can map them; what was asked for once stands in the commands as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bodydouble.farm.submission import PATHS, Submission, folders_of
+from bodydouble.plates.frames import FrameRange
+from bodydouble.writing import atomic_path
+
+SPECIFICATION = "jobtemplate-2023-09"
+NOTIFY_S = 30
+"""A cancelled task is told so long before it is killed: time to finish the frame at hand."""
+
+_LABELS = {
+    "Plate": ("Plate", "CHOOSE_INPUT_FILE", "FILE", "IN", "Shot"),
+    "Out": ("Result", "CHOOSE_OUTPUT_FILE", "FILE", "OUT", "Shot"),
+    "Model": ("Model (.comb)", "CHOOSE_DIRECTORY", "DIRECTORY", "IN", "Persona"),
+    "Faces": ("Shot faces", "CHOOSE_OUTPUT_FILE", "FILE", "INOUT", "Shot"),
+    "Review": ("Review folder", "CHOOSE_DIRECTORY", "DIRECTORY", "OUT", "Shot"),
+    "Ocio": ("OpenColorIO config", "CHOOSE_INPUT_FILE", "FILE", "IN", "Colour"),
+}
+
+
+def openjd_template(submission: Submission) -> dict[str, Any]:
+    """The job template: steps Align (unless the shot faces are there), Swap and Review, each after the one before."""
+    swap = _swap_step(submission)
+    review = _step("Review", submission, submission.review_words(_parameter, "openjd"))
+    review["dependencies"] = [{"dependsOn": "Swap"}]
+    steps = [swap, review]
+    if submission.align:
+        swap["dependencies"] = [{"dependsOn": "Align"}]
+        steps.insert(0, _step("Align", submission, submission.align_words(_parameter, "openjd")))
+    return {
+        "specificationVersion": SPECIFICATION,
+        **({"extensions": ["TASK_CHUNKING"]} if submission.chunk > 1 else {}),
+        "name": submission.name[:128],
+        "parameterDefinitions": [*map(_path_definition, _used(submission)), *_frame_definitions(submission)],
+        "steps": steps,
+    }
+
+
+def openjd_values(submission: Submission) -> dict[str, str | int]:
+    """The values of the template's parameters."""
+    values: dict[str, str | int] = {name: submission.path(name) for name in _used(submission)}
+    values["Frames"] = openjd_range(submission.frames)
+    return {**values, "FramesPerTask": submission.chunk} if submission.chunk > 1 else values
+
+
+def write_bundle(folder: Path, submission: Submission) -> list[Path]:
+    """Write the job bundle that `deadline bundle submit` takes, and `parameters.json` for `openjd run`.
+
+    Errors: OutputError.
+    """
+    read, written = folders_of(submission)
+    values = openjd_values(submission)
+    listed = [{"name": name, "value": value} for name, value in values.items()]
+    documents: dict[str, Any] = {
+        "template.json": openjd_template(submission),
+        "parameter_values.json": {"parameterValues": listed},
+        "asset_references.json": {
+            "assetReferences": {
+                "inputs": {"filenames": [], "directories": read},
+                "outputs": {"directories": written},
+                "referencedPaths": [],
+            }
+        },
+        "parameters.json": values,
+    }
+    for name, document in documents.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return [folder / name for name in documents]
+
+
+def openjd_range(frames: tuple[int, ...]) -> str:
+    """Frames as an OpenJD range expression."""
+    return str(FrameRange.of(frames)).replace("x", ":")
+
+
+def _parameter(name: str) -> str:
+    return f"{{{{Param.{name}}}}}"
+
+
+def _used(submission: Submission) -> list[str]:
+    return [name for name in PATHS if submission.path(name)]
+
+
+def _path_definition(name: str) -> dict[str, Any]:
+    label, control, kind, flow, group = _LABELS[name]
+    hints = {"control": control, "label": label, "groupLabel": group}
+    return {"name": name, "type": "PATH", "objectType": kind, "dataFlow": flow, "userInterface": hints}
+
+
+def _frame_definitions(submission: Submission) -> list[dict[str, Any]]:
+    frames = {
+        "name": "Frames",
+        "type": "STRING",
+        "userInterface": {"control": "LINE_EDIT", "label": "Frames, such as 1001-1100", "groupLabel": "Shot"},
+    }
+    size = {
+        "name": "FramesPerTask",
+        "type": "INT",
+        "minValue": 1,
+        "userInterface": {"control": "SPIN_BOX", "label": "Frames per task", "groupLabel": "Shot"},
+    }
+    return [frames, size] if submission.chunk > 1 else [frames]
+
+
+def _swap_step(submission: Submission) -> dict[str, Any]:
+    words = submission.swap_words(_parameter, "openjd", "{{Task.Param.Frame}}", "openjd")
+    frame: dict[str, Any] = {"name": "Frame", "type": "INT", "range": "{{Param.Frames}}"}
+    if submission.chunk > 1:
+        chunks = {"defaultTaskCount": "{{Param.FramesPerTask}}", "rangeConstraint": "NONCONTIGUOUS"}
+        frame = {**frame, "type": "CHUNK[INT]", "chunks": chunks}
+    step = _step("Swap", submission, words)
+    step["parameterSpace"] = {"taskParameterDefinitions": [frame]}
+    amounts: list[dict[str, Any]] = []
+    if submission.gpu:
+        amounts.append({"name": "amount.worker.gpu", "min": 1})
+    if submission.memory_gib is not None:
+        amounts.append({"name": "amount.worker.memory", "min": round(submission.memory_gib * 1024)})
+    if amounts:
+        step["hostRequirements"] = {"amounts": amounts}
+    return step
+
+
+def _step(name: str, submission: Submission, words: list[str]) -> dict[str, Any]:
+    run = {
+        "command": submission.command[0],
+        "args": words,
+        "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTIFY_S},
+    }
+    return {"name": name, "script": {"actions": {"onRun": run}}}

@@ -1,0 +1,1 @@
+"""The comb network and how it lies on disk."""

@@ -1,0 +1,1 @@
+"""Plates: which files, what is in them, their colour; read and written as they are."""

@@ -1,0 +1,154 @@
+"""What a shot's plate is like: measured once, kept in `*.measures.json`, and used by every frame of the shot.
+
+What is measured on single frames would flicker; what is measured on a chunk would differ from chunk to chunk. So it is
+measured on a few pairs of frames spread over the whole shot, and all frames share it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bodydouble import __version__
+from bodydouble.alignment.shotfaces import ShotFaces
+from bodydouble.errors import BodydoubleError, NoFaceError, SidecarError
+from bodydouble.plates.colour import Colour
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.plates.reading import read_frame
+from bodydouble.plates.sequences import PlateSequence
+from bodydouble.swap.grain import (
+    GrainSamples,
+    ShotGrain,
+    estimate_grain,
+    frame_samples,
+    grain_from_document,
+    pair_samples,
+)
+from bodydouble.swap.swapstages import face_region, plate_to_model_space
+from bodydouble.writing import atomic_path
+
+SCHEMA, VERSION = "bodydouble.measures", 1
+PAIRS = 6
+
+
+@dataclass(frozen=True)
+class ShotMeasures:
+    """The measures of a shot.
+
+    Attributes:
+        plate: its pattern.
+        space: the model space they are given in.
+        frames: what was measured.
+        grain: None where too little could be seen of it.
+    """
+
+    plate: str
+    space: ModelSpace
+    frames: tuple[int, ...]
+    grain: ShotGrain | None
+
+
+def measured_frames(plate: PlateSequence, shot: ShotFaces, person: int | None) -> list[tuple[int, int]]:
+    """Up to six pairs of neighbouring frames, spread over those that show the face; a pair of one where none has a
+    neighbour.
+    """
+    there = set(plate.frames)
+    with_face = [frame for frame in sorted(there) if shot.face(frame, person) is not None]
+    pairs = [(frame, frame + 1) for frame in with_face if frame + 1 in there] or [(frame, frame) for frame in with_face]
+    picks = np.unique(np.linspace(0, len(pairs) - 1, PAIRS).round().astype(int)).tolist() if pairs else []
+    return [pairs[index] for index in picks]
+
+
+def measure_plate(
+    plate: PlateSequence,
+    shot: ShotFaces,
+    colour: Colour,
+    colorspace: str | None = None,
+    person: int | None = None,
+    space: ModelSpace | None = None,
+) -> ShotMeasures:
+    """Measure a shot around one person's face.
+
+    Args:
+        plate, shot: the frames and where the faces are.
+        colour, colorspace: see `swap_frame`.
+        person: whose face; None for the most prominent person.
+        space: the model's; measures count in it.
+
+    Raises:
+        NoFaceError: nobody in the shot.
+        PlateError: a frame cannot be read.
+    """
+    space = space or ModelSpace()
+    wanted = measured_frames(plate, shot, person)
+    if not wanted:
+        raise NoFaceError(f"{plate.pattern}: no frame shows the face; run `bodydouble align` and look at it.")
+    pairs, singles = [], []
+    for first, second in wanted:
+        before, after = _pieces(plate, shot, (first, second), person, colour, colorspace, space)
+        singles.append(before)
+        if after is not None:
+            pairs.append(after)
+    used = tuple(sorted({frame for pair in wanted for frame in pair}))
+    return ShotMeasures(plate.pattern, space, used, estimate_grain(pairs, singles))
+
+
+def _pieces(
+    plate: PlateSequence,
+    shot: ShotFaces,
+    frames: Sequence[int],
+    person: int | None,
+    colour: Colour,
+    colorspace: str | None,
+    space: ModelSpace,
+) -> tuple[GrainSamples, GrainSamples | None]:
+    """Samples of the first frame, and of both, over the first one's face region."""
+    first = read_frame(plate, frames[0])
+    face = shot.face(frames[0], person)
+    if face is None:
+        raise NoFaceError(f"frame {frames[0]} shows no face.")
+    region = face_region(first, face)
+    source = colorspace or colour.space_of(first.attributes, first.path)
+    to_working = colour.converter(source, space.primaries)
+    before = plate_to_model_space(first, region, to_working, space).picture
+    if frames[1] == frames[0]:
+        return frame_samples(before), None
+    after = plate_to_model_space(read_frame(plate, frames[1]), region, to_working, space).picture
+    return frame_samples(before), pair_samples(before, after)
+
+
+def write_measures(path: str | Path, measures: ShotMeasures) -> None:
+    """Write `*.measures.json`, whole or not at all. Raises OutputError."""
+    document = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "tool": __version__,
+        "plate": measures.plate,
+        "space": measures.space.as_dict(),
+        "frames": list(measures.frames),
+        "grain": None if measures.grain is None else measures.grain.to_document(),
+    }
+    with atomic_path(Path(path)) as temporary:
+        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+
+def read_measures(path: str | Path) -> ShotMeasures:
+    """Read `*.measures.json`. Raises SidecarError that names the file and what is wrong."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SidecarError(f"{path}: no such file. `bodydouble measure` makes it.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SidecarError(f"{path}: not a readable JSON file ({error}).") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
+        raise SidecarError(f"{path}: no measures of version {VERSION} (`schema` {SCHEMA}).")
+    try:
+        grain = None if data["grain"] is None else grain_from_document(data["grain"])
+        frames = tuple(int(frame) for frame in data["frames"])
+        return ShotMeasures(str(data["plate"]), ModelSpace(**data["space"]), frames, grain)
+    except (KeyError, TypeError, ValueError, BodydoubleError) as error:
+        raise SidecarError(f"{path}: {error}. Run `bodydouble measure` again.") from error

@@ -1,0 +1,78 @@
+"""Plates of every kind behind two verbs: find one, read a frame of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
+from bodydouble.plates.colour import NAME_IT, Colour, FoundSpace
+from bodydouble.plates.images import picture_plate, read_headers, read_plate
+from bodydouble.plates.movies import read_movie, read_movie_frame
+from bodydouble.plates.pictures import find_picture
+from bodydouble.plates.plate import Header, Plate
+from bodydouble.plates.sequences import MOVIE_SUFFIXES, PlateSequence
+
+
+def find_plate(path: str | Path, part: str | None = None, view: str | None = None) -> PlateSequence:
+    """The plate that a pattern, a file, a folder or a movie names.
+
+    part, view: which picture of each file is meant, see `find_picture`; None for the first. Frames of a movie are
+    numbered from 1. Errors: PlateError, UsageError, see `PlateSequence.find` and `read_movie`.
+    """
+    if Path(path).suffix.lower() not in MOVIE_SUFFIXES:
+        return PlateSequence.find(path, part, view)
+    if part is not None or view is not None:
+        raise UsageError(f"{path}: a movie has one picture; leave out --part and --view.")
+    return PlateSequence(str(path), tuple(range(1, read_movie(path).frames + 1)))
+
+
+def read_frame(plate: PlateSequence, frame: int) -> Plate:
+    """One frame of a plate, with the picture chosen that the plate asks for. Errors: PlateError, UsageError."""
+    path = plate.path(frame)
+    if not plate.is_movie:
+        return read_plate(path, plate.part, None if plate.view_in_name else plate.view)
+    movie = read_movie(path)
+    pixels = read_movie_frame(path, frame)
+    attributes: dict[str, str | int | float] = {"PixelAspectRatio": movie.pixel_aspect}
+    if movie.space:
+        attributes["colorInteropID"] = movie.space
+    return picture_plate(path, pixels[..., :3], attributes, pixels[..., 3] if pixels.shape[2] == 4 else None)
+
+
+def main_header(plate: PlateSequence, frame: int) -> Header:
+    """The header of the part that holds the picture, without its pixels; not for movies. Errors: see `read_frame`."""
+    headers = read_headers(plate.path(frame))
+    return headers[find_picture(headers, plate.part, None if plate.view_in_name else plate.view).part]
+
+
+def chosen(plate: PlateSequence, like: PlateSequence) -> PlateSequence:
+    """`plate`, read with the part and view of `like`: for finished frames, which have the parts of their plate."""
+    return replace(plate, part=like.part, view=like.view, view_in_name=like.view_in_name)
+
+
+def find_space(plate: PlateSequence, frame: int, colour: Colour) -> FoundSpace:
+    """The colour space of a frame, and what says so. Errors: UnknownColourSpaceError, PlateError."""
+    path = plate.path(frame)
+    if not plate.is_movie:
+        return colour.find_space(main_header(plate, frame).attributes, path)
+    movie = read_movie(path)
+    if not movie.space:
+        raise UnknownColourSpaceError(f"{path}: its colour tags name no space that is known here. {NAME_IT}")
+    reason = "the movie's colour tags" if movie.tagged else "assumed, as untagged movies mostly are"
+    return FoundSpace(colour.resolve(movie.space), reason, not movie.tagged)
+
+
+def colour_notice(plate: PlateSequence, frame: int, colour: Colour) -> str | None:
+    """What to tell people before a plate is used whose colour space nothing says; None where something does.
+
+    A frame that cannot be read is no reason to stop the others, and says so itself when its turn comes.
+    Errors: UnknownColourSpaceError.
+    """
+    try:
+        found = find_space(plate, frame, colour)
+    except PlateError:
+        return None
+    if not found.assumed:
+        return None
+    return f"{plate.path(frame).name} does not say its colour space; taken as {found.name} ({found.reason}). {NAME_IT}"

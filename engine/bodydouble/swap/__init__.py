@@ -1,0 +1,1 @@
+"""The swap: matte, blend, the frame's straight line, sequences, what a frame is made of."""

@@ -1,0 +1,295 @@
+"""The frame's straight line, one verb per stage: what a TD calls, and what `swap_frame` is made of.
+
+::
+
+    read plate → to model space → warp to crop → encode → decode(persona) → matte → blend → composite → from model
+    space → write
+
+Pictures are 1×3×H×W float32 tensors in model space, mattes 1×1×H×W in [0, 1]; a *region* is a rectangle of the plate
+(x0, y0, x1, y1), display-window pixels with exclusive end. `read_plate` and `write_plate` are in `images`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_scale
+from bodydouble.alignment.outline import face_outline
+from bodydouble.alignment.shotfaces import Face
+from bodydouble.errors import NoFaceError
+from bodydouble.network.comb import Comb
+from bodydouble.network.devices import run_on
+from bodydouble.plates.colour import Converter
+from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
+from bodydouble.plates.plate import HALF_MAX, Plate, Region
+from bodydouble.settings import SwapSettings
+from bodydouble.swap.blend import blend
+from bodydouble.swap.grain import add_grain
+from bodydouble.swap.guides import FrameGuides
+from bodydouble.swap.matte import inward_feather, polygon_matte
+from bodydouble.swap.warp import resize, warp
+
+SMALLEST_HALF = 2.0**-14
+_MARGIN_PX = 8
+"""Plate pixels read around the crop: what the resampling filters see beyond its edge."""
+
+_CLEAR = 0.9
+RIM = 0.03
+"""Share of the crop's side, along its edge, that never shows: the network pads its pictures there."""
+
+
+@dataclass(frozen=True)
+class PlateRegion:
+    """A piece of the plate in model space.
+
+    Attributes:
+        picture: 1×3×H×W, finite.
+        usable: H×W bool, False for pixels that are never replaced: those with NaN, Inf or light beyond any camera's,
+            and those where nothing is (all of R, G, B, A are 0), which must not begin to glow when the frame is
+            laid over another.
+        region: where it lies in the plate.
+    """
+
+    picture: Tensor
+    usable: NDArray[np.bool_]
+    region: Region
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return int(self.picture.shape[-2]), int(self.picture.shape[-1])
+
+    def unit_from_region(self, face: Face) -> NDArray[np.float64]:
+        """3×3 from pixel centres of this region to the unit crop."""
+        shift = np.array([[1, 0, self.region[0]], [0, 1, self.region[1]], [0, 0, 1.0]])
+        return np.asarray(face.unit_from_plate) @ shift
+
+
+def face_region(plate: Plate, face: Face) -> Region:
+    """The part of the plate that the face's crop covers, cut at the data window.
+
+    Raises:
+        NoFaceError: the crop lies wholly outside the plate's data window.
+    """
+    corners = apply(np.linalg.inv(face.unit_from_plate), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
+    low, high = corners.min(axis=0) - _MARGIN_PX, corners.max(axis=0) + _MARGIN_PX
+    x0, y0, x1, y1 = plate.main.data_region
+    region = (
+        max(x0, math.floor(low[0])),
+        max(y0, math.floor(low[1])),
+        min(x1, math.ceil(high[0]) + 1),
+        min(y1, math.ceil(high[1]) + 1),
+    )
+    if region[0] >= region[2] or region[1] >= region[3]:
+        raise NoFaceError("the face lies outside the picture")
+    return region
+
+
+def plate_to_model_space(
+    plate: Plate, region: Region, to_working: Converter, space: ModelSpace, device: torch.device | str = "cpu"
+) -> PlateRegion:
+    """A region of the plate in model space; pixels that are not usable are remembered, and read as black if not finite.
+
+    R, G, B are taken as they are, as light: they are neither divided by alpha nor multiplied with it.
+    """
+    rgb = plate.rgb(region)
+    with np.errstate(over="ignore", invalid="ignore"):
+        linear = to_working(rgb)
+        usable = (np.abs(linear) <= HALF_MAX).all(axis=2) & np.isfinite(rgb).all(axis=2)
+    linear[~usable] = 0
+    picture = torch.from_numpy(np.ascontiguousarray(linear)).to(device).permute(2, 0, 1)[None]
+    return PlateRegion(to_model(picture, space), usable & ~_empty(plate, region, rgb), region)
+
+
+def _empty(plate: Plate, region: Region, rgb: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where all of R, G, B, A are 0. A plate whose alpha is 0 everywhere has none that means anything."""
+    alpha = plate.alpha(region)
+    if alpha is None or not alpha.any():
+        return np.zeros(rgb.shape[:2], bool)
+    return (alpha == 0) & (rgb == 0).all(axis=2)
+
+
+def warp_to_crop(plate: PlateRegion, face: Face, size: int) -> Tensor:
+    """The aligned crop, 1×3×size×size."""
+    return warp(plate.picture, crop_from_unit(size) @ plate.unit_from_region(face), (size, size))
+
+
+def encode(comb: Comb, crop: Tensor, precision: str = "fp32") -> Tensor:
+    """The latent of a crop, N×C×1×1. What lies outside [0, 1] is clipped: the network never saw it.
+
+    Args:
+        comb: the network.
+        crop: N×3×s×s in model space, s as the comb's size.
+        precision: "fp32" or "bf16" autocast.
+    """
+    with torch.inference_mode(), run_on(crop.device, precision):
+        return comb.encode(crop.clamp(0, 1).contiguous(memory_format=torch.channels_last))
+
+
+def decode(comb: Comb, latent: Tensor, persona: str, precision: str = "fp32") -> Tensor:
+    """The swap: what the decoder of `persona` shows for a latent, N×3×s×s in model space, [0, 1]."""
+    with torch.inference_mode(), run_on(latent.device, precision):
+        return comb.decode(latent, persona).float().contiguous()
+
+
+def face_matte(face: Face, size: int, forehead: float, device: torch.device | str = "cpu") -> Tensor:
+    """Coverage of the face's outline in the crop, 1×1×size×size; it ends at the crop's rim."""
+    outline = polygon_matte(apply(crop_from_unit(size), unit_outline(face, forehead)), (size, size), device)
+    unit_from_crop = np.asarray(np.linalg.inv(crop_from_unit(size)), np.float64)
+    return (outline * inside_crop(unit_from_crop, (size, size), torch.device(device), RIM))[None, None]
+
+
+def unit_outline(face: Face, forehead: float) -> NDArray[np.float64]:
+    """The face's outline in the unit crop, where pixels are square whatever the plate's are: (K, 2)."""
+    return face_outline(apply(face.unit_from_plate, face.landmarks_px), forehead)
+
+
+def blend_crop(
+    swap: Tensor,
+    crop: Tensor,
+    matte: Tensor,
+    settings: SwapSettings,
+    clear: Tensor | None = None,
+    space: ModelSpace | None = None,
+) -> Tensor:
+    """The swap with the plate's light, in the crop's size.
+
+    Args:
+        swap: 1×3×s×s, what the decoder returned; enlarged to the crop's size first.
+        crop: 1×3×r×r, the plate's crop.
+        matte: 1×1×r×r.
+        settings: bands and smoothing.
+        space: the model's.
+        clear: 1×1×r×r, 0 where something lies in front of the face: its light is not taken for the face's.
+    """
+    # A pixel that is a little of both says nothing of the face.
+    known = matte if clear is None else matte * ((clear - _CLEAR) / (1 - _CLEAR)).clamp(0, 1)
+    space = space or ModelSpace()
+    swap = resize(swap, (crop.shape[-2], crop.shape[-1]))
+    new, old = _stretched(swap, space), _stretched(crop, space)
+    blended = _compressed(blend(new, old, matte, settings.sigma, settings.plate_levels, known=known), space)
+    # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
+    return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
+
+
+def composite(
+    blended: Tensor, plate: PlateRegion, face: Face, settings: SwapSettings, guides: FrameGuides | None = None
+) -> tuple[Tensor, NDArray[np.float32]]:
+    """Bring the blended crop back to the plate's pixels, under the mattes and with the grain of the guides.
+
+    Returns:
+        The region's picture in model space, and the matte H×W in [0, 1]: exactly 0 where the plate must stay.
+    """
+    guides = guides or FrameGuides()
+    matte = plate_matte(plate, face, settings, guides.shown)
+    window = _window(matte)
+    shown = matte[window]
+    corner = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1.0]])
+    crop_from_region = crop_from_unit(blended.shape[-1]) @ plate.unit_from_region(face)
+    # The cubic overshoots at edges; on the log shoulder a small overshoot would be a huge light.
+    back = warp(blended, corner @ np.linalg.inv(crop_from_region), (shown.shape[0], shown.shape[1]))
+    back = back.clamp(float(blended.min()), float(blended.max()))
+    picture = plate.picture.clone()
+    finished = torch.lerp(plate.picture[..., window[0], window[1]], back, shown)
+    if guides.grain is not None and settings.grain > 0:
+        finished = add_grain(finished, shown[None, None], guides.grain, settings.grain, guides.frame)
+    picture[..., window[0], window[1]] = finished
+    return picture, matte.cpu().numpy()
+
+
+def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: Tensor | None = None) -> Tensor:
+    """Where the plate is replaced, and how much: H×W in [0, 1] over the region, on its device.
+
+    `shown`: 1×1×H×W that it is multiplied with; None for 1 everywhere.
+    """
+    unit_from_region = plate.unit_from_region(face)
+    polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead))
+    coverage = polygon_matte(polygon, plate.size, plate.picture.device)
+    inside = inside_crop(unit_from_region, plate.size, plate.picture.device, RIM)
+    side_px = 1 / similarity_scale(unit_from_region)
+    matte = inward_feather(coverage * inside, settings.edge / 100 * side_px)
+    if shown is not None:
+        matte = matte * shown[0, 0]
+    # A matte written in half must say of every changed pixel that it changed.
+    return matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
+
+
+def _window(matte: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the rectangle that holds all of a matte; empty if there is none."""
+    rows, columns = (torch.nonzero(matte.amax(dim=dim) > 0).flatten().tolist() for dim in (1, 0))
+    return slice(rows[0], rows[-1] + 1) if rows else slice(0, 0), slice(
+        *(columns[0], columns[-1] + 1) if columns else (0, 0)
+    )
+
+
+def model_space_to_plate(
+    plate: Plate,
+    picture: Tensor,
+    matte: NDArray[np.float32],
+    region: Region,
+    from_working: Converter,
+    space: ModelSpace,
+) -> Plate:
+    """The plate with the region's pixels replaced where the matte is above 0; all else stays to the bit."""
+    linear = from_model(picture, space)[0].permute(1, 2, 0).cpu().numpy()
+    rgb = from_working(np.ascontiguousarray(linear))
+    # Some log encodings have no number for light below black.
+    return plate.with_rgb(region, rgb, (matte > 0) & np.isfinite(rgb).all(axis=2))
+
+
+def _stretched(picture: Tensor, space: ModelSpace) -> Tensor:
+    """Model space with a plain logarithm of light above white.
+
+    The shoulder packs highlights: the few hundredths by which a blend shifts the tone of skin would be a third of a
+    highlight's light. Here they are the same share of the light as at white.
+    """
+    bright = picture > space.white
+    if not bool(bright.any()):
+        return picture
+    result = picture.clone()
+    result[bright] = space.white + space.white_slope * torch.log(from_model(picture[bright], space))
+    return result
+
+
+def _compressed(picture: Tensor, space: ModelSpace) -> Tensor:
+    """Inverse of `_stretched`."""
+    bright = picture > space.white
+    if not bool(bright.any()):
+        return picture
+    result = picture.clone()
+    result[bright] = to_model(torch.exp((picture[bright] - space.white) / space.white_slope), space)
+    return result
+
+
+def clear_crop(plate: PlateRegion, face: Face, size: int, clear: Tensor) -> Tensor:
+    """What is in front of the face, 1×1×H×W over the region, in the crop: 1×1×size×size in [0, 1]."""
+    return warp(clear, crop_from_unit(size) @ plate.unit_from_region(face), (size, size)).clamp(0, 1)
+
+
+def blend_size(pixels_per_crop: float, network_size: int) -> int:
+    """Side of the blend's crop: a power of two that loses nothing of the swap.
+
+    Args:
+        pixels_per_crop: plate pixels along the crop's side.
+        network_size: pixels of the swap. A larger blend would show no more of it; what it would keep more of is the
+            plate in the first two crop pixels inside the outline, where hardly any of the blend shows.
+    """
+    needed = min(pixels_per_crop, network_size)
+    return int(2 ** max(6, math.ceil(math.log2(max(1.0, needed)))))
+
+
+def inside_crop(
+    unit_from_region: NDArray[np.float64], size: tuple[int, int], device: torch.device, rim: float = 0.0
+) -> Tensor:
+    """Coverage, in the region, of the crop's own square less a `rim` in sides: an outline may reach beyond it, the
+    swap cannot.
+    """
+    low, high = rim, 1 - rim
+    square = np.array([[low, low], [high, low], [high, high], [low, high]])
+    return polygon_matte(apply(np.linalg.inv(unit_from_region), square), size, device)

@@ -1,0 +1,1 @@
+"""Training: facesets, crops, schedule, loop, state, reports."""

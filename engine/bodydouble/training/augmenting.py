@@ -1,0 +1,154 @@
+"""Batches of training crops: what is drawn at random, and what is done to the crops on the device.
+
+Every number is drawn from (seed, iteration) alone, and for the whole batch: a process that takes a slice of it makes
+the very crops that one process alone would have made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bodydouble.network.comb import level_size
+from bodydouble.plates.modelspace import ModelSpace, to_model
+from bodydouble.settings import TrainSettings
+
+DRAWS = 13
+"""Random numbers of one crop."""
+_BLUR_REACH = 2.5  # sigmas
+_KNOTS = 4
+"""Knots across the crop of the random light."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one persona's batch is made of: indices of crops N, and N×13 numbers in −1..1; int64 and float32, CPU."""
+
+    index: Tensor
+    numbers: Tensor
+
+    def part(self, rank: int, world: int) -> Draw:
+        """The share of process `rank` of `world`."""
+        return Draw(self.index[rank::world], self.numbers[rank::world])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`shown` goes in, `truth` shall come out: N×3×S×S in model space, 0..1, channels last; `matte` N×1×S×S; float32.
+
+    Without blur and grain `shown` is `truth`.
+    """
+
+    shown: Tensor
+    truth: Tensor
+    matte: Tensor
+
+
+def draw_iteration(trained: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Draw]:
+    """The personas in shuffled order, with `batch` crops of each, drawn with replacement.
+
+    Args:
+        trained: indices of the crops to draw from, of each persona.
+        seed: of this iteration.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names = list(trained)
+    order = [names[index] for index in torch.randperm(len(names), generator=generator).tolist()]
+    draws = {}
+    for name in order:
+        pick = torch.randint(len(trained[name]), (batch,), generator=generator)
+        numbers = torch.rand(batch, DRAWS, generator=generator) * 2 - 1
+        draws[name] = Draw(trained[name][pick], numbers)
+    return draws
+
+
+def augment(
+    crops: Tensor, numbers: Tensor, level: int, settings: TrainSettings, space: ModelSpace, reach: float
+) -> Batch:
+    """A batch out of stored crops.
+
+    Args:
+        crops: N×4×W×W float16, scene-linear and matte, reaching `reach` sides beyond the unit crop.
+        numbers: N×13 in −1..1; zeros leave every crop as it is, but for the light.
+    """
+    numbers = numbers.to(crops.device)
+    sampled = _turned(crops.float(), numbers, level_size(level), settings, reach)
+    stops = settings.jitter_exposure * numbers[:, 4:5] + settings.jitter_balance * numbers[:, 5:8]
+    stops = stops[:, :, None, None]
+    if settings.jitter_light:
+        stops = stops + settings.jitter_light * _random_light(numbers[:, 12], level_size(level), crops.device)
+    light = sampled[:, :3] * torch.exp2(stops)
+    truth = _encoded(light, space)
+    matte = sampled[:, 3:].clamp(0.0, 1.0)
+    if not (settings.jitter_blur or settings.jitter_grain):
+        return Batch(truth, truth, matte)
+    return Batch(_encoded(_degraded(light, numbers[:, 8:], settings), space), truth, matte)
+
+
+def _encoded(light: Tensor, space: ModelSpace) -> Tensor:
+    # The network and the loss are faster on this layout.
+    encoded: Tensor = to_model(light, space).clamp(0.0, 1.0)
+    return encoded.contiguous(memory_format=torch.channels_last)
+
+
+def _turned(wide: Tensor, numbers: Tensor, size: int, settings: TrainSettings, reach: float) -> Tensor:
+    """Unit crops N×4×size×size, mirrored, turned, scaled and shifted; bilinear."""
+    # Unit-crop centre coordinates in −0.5..0.5; wide crops reach ±(0.5 + reach).
+    angle = numbers[:, 0] * torch.pi / 180 * settings.jitter_degrees
+    scale = (1 + settings.jitter_scale * numbers[:, 1]) / (0.5 + reach)
+    cosine, sine = scale * angle.cos() * 0.5, scale * angle.sin() * 0.5
+    shift = settings.jitter_shift * numbers[:, 2:4] / (0.5 + reach)
+    side = torch.where(numbers[:, 11] < 0, -1.0, 1.0) if settings.mirror else torch.ones_like(angle)
+    matrix = torch.stack([side * cosine, -sine, shift[:, 0], side * sine, cosine, shift[:, 1]], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, [len(wide), 4, size, size], align_corners=False)
+    return F.grid_sample(wide, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _degraded(light: Tensor, numbers: Tensor, settings: TrainSettings) -> Tensor:
+    """Scene-linear crops as a lens out of focus and a grainy camera give them; N×3 numbers.
+
+    A number below 0 leaves the crop as it is, so half are blurred and half have grain.
+    """
+    size = light.shape[-1]
+    sigma_px = settings.jitter_blur * size * numbers[:, 0].clamp_min(0.0)
+    if settings.jitter_blur:
+        light = _blurred(light, sigma_px, radius=max(1, round(_BLUR_REACH * settings.jitter_blur * size)))
+    strength = settings.jitter_grain * numbers[:, 1].clamp_min(0.0)
+    if settings.jitter_grain:
+        # As photons do it: the deviation grows with the root of the light.
+        light = light + strength[:, None, None, None] * light.clamp_min(0.0).sqrt() * _noise(light, numbers[:, 2])
+    return light
+
+
+def _blurred(light: Tensor, sigma_px: Tensor, radius: int) -> Tensor:
+    """Each of N pictures under its own Gaussian; edges repeated. A sigma of 0 keeps every bit."""
+    count, channels, height, width = light.shape
+    offset = torch.arange(-radius, radius + 1, device=light.device)
+    kernel = torch.exp(-0.5 * (offset / sigma_px.clamp_min(1e-3)[:, None]) ** 2)  # N×K
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)  # N·C×K
+    planes = light.reshape(1, count * channels, height, width)
+    for padding, shape in (((radius, radius, 0, 0), (1, -1)), ((0, 0, radius, radius), (-1, 1))):
+        weight = kernel.view(count * channels, 1, *shape)
+        planes = F.conv2d(F.pad(planes, padding, mode="replicate"), weight, groups=count * channels)
+    return planes.view_as(light)
+
+
+def _random_light(numbers: Tensor, size: int, device: torch.device) -> Tensor:
+    """Smooth normal fields N×1×size×size of deviation 1 at their knots, each from its own number."""
+    knots = _noise(torch.zeros(len(numbers), 1, _KNOTS, _KNOTS, device=device), numbers)
+    return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
+
+
+def _noise(light: Tensor, numbers: Tensor) -> Tensor:
+    """Normal noise like `light`, each picture from its own number, so that slices of a batch agree."""
+    seeds = (numbers.double() * 2**40).long().abs().tolist()
+    device = light.device
+    pictures = [
+        torch.randn(light.shape[1:], generator=torch.Generator(device).manual_seed(seed), device=device)
+        for seed in seeds
+    ]
+    return torch.stack(pictures)

@@ -1,0 +1,104 @@
+"""How well a comb rebuilds crops it was never trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bodydouble.network.comb import Comb
+from bodydouble.network.devices import run_on
+from bodydouble.plates.modelspace import ModelSpace
+from bodydouble.settings import TrainSettings
+from bodydouble.training.augmenting import DRAWS, Batch, augment
+from bodydouble.training.cropstore import PersonaCrops
+from bodydouble.training.losses import level_loss, ms_ssim
+from bodydouble.training.schedule import Phase
+
+QUICK_COUNT = 16
+"""Held-out crops of each persona that are looked at while training."""
+_CHUNK = 8
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Means over one persona's held-out crops, in model space inside the matte: MS-SSIM, PSNR in dB, how many crops."""
+
+    ms_ssim: float
+    psnr: float
+    crops: int
+
+
+@dataclass(frozen=True)
+class CropReader:
+    """How stored crops become the network's pictures."""
+
+    settings: TrainSettings
+    space: ModelSpace
+    reach: float
+    device: torch.device
+
+    def read(self, crops: PersonaCrops, index: Tensor, level: int) -> Batch:
+        """The crops at `index` as they are, without augmentation."""
+        pixels = crops.pixels[index].to(self.device)
+        return augment(pixels, torch.zeros(len(index), DRAWS), level, self.settings, self.space, self.reach)
+
+
+@torch.no_grad()
+def validate(comb: Comb, crops: Mapping[str, PersonaCrops], phase: Phase, reader: CropReader) -> dict[str, float]:
+    """Mean loss of each persona that has held-out crops, at the level and gain of `phase`."""
+    losses: dict[str, float] = {}
+    for name, one in crops.items():
+        index = one.held_out[:QUICK_COUNT]
+        if len(index):
+            losses[name] = _loss(comb, one, index, name, phase, reader)
+    return losses
+
+
+@torch.no_grad()
+def trial_loss(comb: Comb, crops: PersonaCrops, persona: str, phase: Phase, reader: CropReader) -> float:
+    """Mean loss of some crops of anybody, decoded as `persona`."""
+    spread = torch.linspace(0, len(crops.trained) - 1, min(QUICK_COUNT, len(crops.trained))).long()
+    return _loss(comb, crops, crops.trained[spread], persona, phase, reader)
+
+
+def _loss(comb: Comb, crops: PersonaCrops, index: Tensor, persona: str, phase: Phase, reader: CropReader) -> float:
+    batch = reader.read(crops, index, phase.level)
+    result = _rebuilt(comb, batch.shown, persona, phase, reader)
+    settings = reader.settings
+    return float(level_loss(result, batch.truth, batch.matte, phase.level, settings.loss, settings.l1_weight))
+
+
+@torch.no_grad()
+def reconstruct(
+    comb: Comb, crops: Mapping[str, PersonaCrops], phase: Phase, reader: CropReader
+) -> dict[str, Reconstruction]:
+    """Figures of each persona over all its held-out crops; personas without any are left out."""
+    figures: dict[str, Reconstruction] = {}
+    for name, one in crops.items():
+        similar, errors = [], []
+        for index in one.held_out.split(_CHUNK) if len(one.held_out) else ():
+            batch = reader.read(one, index, phase.level)
+            result = _rebuilt(comb, batch.shown, name, phase, reader)
+            for got, truth, matte in zip(result, batch.truth, batch.matte, strict=True):
+                similar.append(float(ms_ssim(enlarged(got * matte), enlarged(truth * matte))))
+                error = float((((got - truth) ** 2) * matte).sum() / (3 * matte.sum()).clamp_min(1e-6))
+                errors.append(10 * math.log10(1 / max(error, 1e-10)))
+        if similar:
+            figures[name] = Reconstruction(sum(similar) / len(similar), sum(errors) / len(errors), len(similar))
+    return figures
+
+
+def enlarged(picture: Tensor) -> Tensor:
+    """C×S×S as 1×C×S×S, at least as large as SSIM's window wants."""
+    if picture.shape[-1] >= 16:
+        return picture[None]
+    return torch.nn.functional.interpolate(picture[None], size=16, mode="bilinear")
+
+
+def _rebuilt(comb: Comb, shown: Tensor, persona: str, phase: Phase, reader: CropReader) -> Tensor:
+    with run_on(reader.device, reader.settings.precision):
+        return comb(shown, persona, phase.level, phase.alpha).float()
