@@ -103,8 +103,8 @@ def is_out_of_memory(problem: BaseException) -> bool:
     name = type(problem).__name__
     if name == "OutOfMemoryError" and type(problem).__module__.split(".")[0] == "torch":
         return True
-    # torch's host allocator raises a bare RuntimeError.
-    return isinstance(problem, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(problem)
+    # torch's host allocator raises a bare RuntimeError; libraries in C++ hand their own exception on as text.
+    return "DefaultCPUAllocator: can't allocate memory" in str(problem) or "std::bad_alloc" in str(problem)
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

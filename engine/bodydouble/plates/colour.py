@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import PyOpenColorIO as ocio
 
-from bodydouble.errors import InputError, UnknownColourSpaceError, near_names
+from bodydouble.errors import InputError, OutOfMemoryError, UnknownColourSpaceError, is_out_of_memory, near_names
 
 Converter = Callable[[np.ndarray], np.ndarray]
 
@@ -62,6 +62,8 @@ class Colour:
         try:
             self._config = ocio.Config.CreateFromFile(self.source)
         except OCIO_ERRORS as error:
+            if is_out_of_memory(error):
+                raise OutOfMemoryError(f"{self.source}: out of memory while the colour config was loaded.") from error
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{self.source}: no usable OpenColorIO config ({reason}). Check --ocio or $OCIO."
