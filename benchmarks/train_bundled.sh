@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Trains the bundled model again from the rendered training frames: stills -> shot faces -> facesets -> comb.
-# Usage: benchmarks/train_bundled.sh WORK [TIME_BUDGET]     shared data in $BODYDOUBLE_SHARED (default ../shared)
+# Usage: benchmarks/train_bundled.sh WORK     (an hour and a half on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work="${1:?name a folder to work in}"
-budget="${2:-100m}"
 frames="${BODYDOUBLE_SHARED:-../shared}/synth/train"
 test -d "$frames" || { echo "no training frames in $frames; set BODYDOUBLE_SHARED" >&2; exit 3; }
 mkdir -p "$work"
@@ -18,4 +17,5 @@ for persona in A B C; do
 done
 
 bodydouble train "$work/facesets/A" "$work/facesets/B" "$work/facesets/C" -o "$work/rendered.comb" \
-    --resolution 256 --width 0.25 --batch 4 --learning-rate 2e-4 --settle-learning-rate 2e-5 --settle 0.12 --l1-weight 0.5 --time-budget "$budget"
+    --resolution 256 --width quarter --batch 6 --mirror --iterations 20,20,60,550,500,400,200 \
+    --settle 0.33 --learning-rate 6e-4 --settle-learning-rate 2e-5
