@@ -32,6 +32,7 @@ from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings, ExtractSettings
 from bodydouble.training.facesets import extract
 from bodydouble_cli.main import cli, run
+from certificates import make_certificates
 from documents import NOT_RUN, ROOT, Example, anchors, command_lines, examples, is_manual, links, pages
 from tiny import tiny_comb
 
@@ -83,6 +84,10 @@ class Supplies:
             "sh010.fix.json": lambda: self.fix,
             "cast.comb": lambda: self.model,
             "swap": lambda: self.swapped,
+            "review": lambda: self.reviewed,
+            "studio.pem": lambda: self.certificates[0],
+            "studio.key": lambda: self.certificates[1],
+            "roots.pem": lambda: self.certificates[2],
             **{f"facesets/{who}": lambda who=who: self.faceset(who) for who in PERSONAS},
         }.get(top)
         if made is None or (workplace / top).exists():
@@ -143,6 +148,16 @@ class Supplies:
         done = ["swap", str(self.plates / "sh010.####.exr"), "-o", str(self.folder / "swap" / "sh010.####.exr")]
         assert run([*done, "--model", str(self.model), "--persona", "anna", "--faces", str(self.faces)]) == 0
         return self.folder / "swap"
+
+    @cached_property
+    def reviewed(self) -> Path:
+        done = ["review", str(self.swapped / "sh010.####.exr"), "--plate", str(self.plates / "sh010.####.exr")]
+        assert run([*done, "-o", str(self.folder / "review")]) == 0
+        return self.folder / "review"
+
+    @cached_property
+    def certificates(self) -> tuple[Path, Path, Path]:
+        return make_certificates(self.folder)
 
     def faceset(self, who: str) -> Path:
         folder = self.folder / "facesets" / who
