@@ -14,15 +14,12 @@ from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
     chosen_person,
-    colorspace_option,
     frames_option,
-    ocio_option,
     open_colour,
-    part_option,
     person_option,
     plate_argument,
+    plate_options,
     reporting_options,
-    view_option,
 )
 from bodydouble_cli.progress import Reporting, open_run
 
@@ -37,10 +34,7 @@ DEFAULT = AlignSettings()
 @plate_argument
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Sidecar to write: *.faces.json.")
 @frames_option
-@part_option
-@view_option
-@ocio_option
-@colorspace_option
+@plate_options
 @click.option(
     "--stills", is_flag=True, help="The frames are pictures in no order: take each for itself, follow nobody."
 )

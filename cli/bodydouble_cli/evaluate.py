@@ -14,14 +14,11 @@ from bodydouble.errors import FramesFailedError, UsageError
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
-    colorspace_option,
     device_option,
     frames_option,
-    ocio_option,
     open_colour,
-    part_option,
     plate_argument,
-    view_option,
+    plate_options,
 )
 
 if TYPE_CHECKING:
@@ -56,10 +53,7 @@ if TYPE_CHECKING:
 @click.option("--performer", metavar="NAME", help="The performer's own persona in --model.")
 @click.option("--production", metavar="NAME", help="Production this is for, where that persona asks for one.")
 @device_option
-@part_option
-@view_option
-@ocio_option
-@colorspace_option
+@plate_options
 @click.option("--csv", "as_csv", is_flag=True, help="Write the table as CSV on standard output.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON document on standard output, frames included.")
 def evaluate(

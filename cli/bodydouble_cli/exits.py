@@ -7,7 +7,6 @@ import click
 from bodydouble.errors import BodydoubleError, OutOfMemoryError, is_out_of_memory
 
 BUG = 1
-USAGE = 2
 OUT_OF_MEMORY = OutOfMemoryError.exit_code
 INTERRUPTED = 130
 TERMINATED = 143

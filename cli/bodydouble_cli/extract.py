@@ -13,15 +13,12 @@ from bodydouble.settings import ExtractSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_person,
-    colorspace_option,
     frames_option,
     json_option,
-    ocio_option,
     open_colour,
-    part_option,
     person_option,
     plate_argument,
-    view_option,
+    plate_options,
 )
 from bodydouble_cli.progress import open_run
 
@@ -45,10 +42,7 @@ if TYPE_CHECKING:
     help="Leave out frames whose face is less certain, 0 to 1.",
 )
 @click.option("--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when.")
-@part_option
-@view_option
-@ocio_option
-@colorspace_option
+@plate_options
 @json_option
 def extract(
     plate: str,

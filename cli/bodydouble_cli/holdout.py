@@ -11,15 +11,12 @@ from bodydouble.events import FrameDone
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
-    colorspace_option,
     device_option,
     frames_option,
-    ocio_option,
     open_colour,
-    part_option,
     plate_argument,
+    plate_options,
     reporting_options,
-    view_option,
 )
 from bodydouble_cli.progress import Reporting, open_run
 
@@ -38,10 +35,7 @@ if TYPE_CHECKING:
 @frames_option
 @click.option("--person", type=int, help="Whose face.  [default: the most prominent person]")
 @device_option
-@part_option
-@view_option
-@ocio_option
-@colorspace_option
+@plate_options
 @reporting_options
 def holdout(
     plate: str,

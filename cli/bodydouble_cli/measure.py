@@ -8,13 +8,10 @@ import click
 
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
-    colorspace_option,
-    ocio_option,
     open_colour,
-    part_option,
     plate_argument,
+    plate_options,
     reporting_options,
-    view_option,
 )
 from bodydouble_cli.progress import Reporting, open_run
 
@@ -27,10 +24,7 @@ from bodydouble_cli.progress import Reporting, open_run
 @click.option(
     "--model", type=click.Path(path_type=Path), help="Model whose model space counts.  [default: the usual one]"
 )
-@part_option
-@view_option
-@ocio_option
-@colorspace_option
+@plate_options
 @reporting_options
 def measure(
     plate: str,

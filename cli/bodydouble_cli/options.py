@@ -140,6 +140,13 @@ view_option = click.option(
     "--view", metavar="NAME", help="View of a stereo plate, such as left; also what %V in a pattern stands for."
 )
 
+
+def plate_options(command: Command) -> Command:
+    """Adds --part, --view, --ocio and --colorspace: which picture of the plate, and what its colours mean."""
+    options = (part_option, view_option, ocio_option, colorspace_option)
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
 device_option = click.option(
     "--device", default="auto", metavar="NAME", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
 )

@@ -17,15 +17,12 @@ from bodydouble_cli.guides import chosen_guides, guide_options
 from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
     chosen_person,
-    colorspace_option,
     device_option,
-    ocio_option,
     open_colour,
-    part_option,
     person_option,
     plate_argument,
+    plate_options,
     reporting_options,
-    view_option,
 )
 from bodydouble_cli.progress import Reporting, open_run, served
 
@@ -51,10 +48,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
 @run_options
 @device_option
-@part_option
-@view_option
-@ocio_option
-@colorspace_option
+@plate_options
 @reporting_options
 def swap(
     plate: str,

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 VARIABLE = "BODYDOUBLE_ENGINE"
@@ -81,25 +81,34 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return clean
 
 
+def call(engine: Engine, words: Sequence[str], seconds: float, failure: str) -> subprocess.CompletedProcess[str]:
+    """Run one command of the engine to its end, whatever its exit code; blocks, `seconds` at most.
+
+    Raises:
+        EngineError: it did not start or did not end in time; the message begins with `failure`.
+    """
+    try:
+        return subprocess.run(
+            engine.arguments(*words),
+            env=dict(engine.environment),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineError(f"{failure}: {error}") from error
+
+
 def diagnose(engine: Engine) -> str:
     """What `bodydouble doctor` says, as text for a person; blocks for some seconds.
 
     Raises:
         EngineError: the engine does not start, or says that it is not well.
     """
-    try:
-        done = subprocess.run(
-            engine.arguments("doctor"),
-            env=dict(engine.environment),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=DOCTOR_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EngineError(f"The engine {shlex.join(engine.command)} does not start: {error}") from error
+    done = call(engine, ("doctor",), DOCTOR_SECONDS, f"The engine {shlex.join(engine.command)} does not start")
     if done.returncode != 0:
         raise EngineError(f"The engine is not well (exit code {done.returncode}).\n{done.stdout}{done.stderr}".strip())
     return done.stdout.strip()

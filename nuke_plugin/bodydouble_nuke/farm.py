@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 
-from bodydouble_nuke.engine import Engine, EngineError
+from bodydouble_nuke.engine import Engine, EngineError, call
 from bodydouble_nuke.shot import Shot, joined, option_words, swap_job
 
 SUBMIT_SECONDS = 120.0
@@ -32,19 +31,7 @@ def submit(engine: Engine, arguments: Sequence[str]) -> str:
     Raises:
         EngineError: it was not taken.
     """
-    try:
-        done = subprocess.run(
-            engine.arguments("submit", *arguments),
-            env=dict(engine.environment),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=SUBMIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EngineError(f"The job was not sent: {error}") from error
+    done = call(engine, ("submit", *arguments), SUBMIT_SECONDS, "The job was not sent")
     if done.returncode != 0:
         raise EngineError(f"The job was not taken (code {done.returncode}). {done.stderr.strip()}")
     return done.stdout.strip()

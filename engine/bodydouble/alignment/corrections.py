@@ -20,7 +20,6 @@ between is kept.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from bodydouble.alignment.geometry import (
     unit_from_landmarks,
 )
 from bodydouble.alignment.shotfaces import Face, ShotFaces
+from bodydouble.documents import read_document
 from bodydouble.errors import SidecarError
 
 SCHEMA = "bodydouble.corrections"
@@ -83,12 +83,7 @@ class _Key:
 
 def read_corrections(path: str | Path) -> Corrections:
     """Read a file of corrections. Raises SidecarError that names the file and the frame."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SidecarError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SidecarError(f"{path}: not a readable JSON file ({error}).") from error
+    data = read_document(path, SidecarError)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
         raise SidecarError(f"{path}: needs `schema` {SCHEMA} and `version` {VERSION}; see docs/alignment.md.")
     where = "fade"

@@ -37,8 +37,6 @@ LANDMARK_BOX = 0.94
 """The box that the landmarks are predicted in, of the detector's: a little tighter is a little better everywhere."""
 FIRST_BOX_PX = 160.0
 """The same of the chip that only tells roughly how the face lies."""
-SCORE_BOX_PX = CHIP_BOX_PX / 2
-"""Width of the face box in the picture that `score_at` runs the detector on; its window is 80 px."""
 
 WEAK_SCORE, SURE_SCORE = -1.0, 0.1
 """What the detector scores below the first is not looked at; below the second the network is asked, see `search`."""

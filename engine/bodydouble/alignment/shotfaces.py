@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bodydouble.alignment.geometry import unit_from_landmarks
+from bodydouble.documents import read_document
 from bodydouble.errors import SidecarError
 from bodydouble.writing import atomic_path
 
@@ -105,12 +106,7 @@ class ShotFaces:
 
 def read_shot_faces(path: str | Path) -> ShotFaces:
     """Read a sidecar. Raises SidecarError that names the file and, where one is wrong, the field."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SidecarError(f"{path}: no such file. `bodydouble align` makes it.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SidecarError(f"{path}: not a readable JSON file ({error}).") from error
+    data = read_document(path, SidecarError, "`bodydouble align` makes it.")
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise SidecarError(f"{path}: not shot faces (its `schema` is not {SCHEMA}).")
     return _shot(_upgraded(data, path), path)

@@ -1,4 +1,4 @@
-"""Whittaker's smoother, and the banded systems it leads to.
+"""The pieces of smoothing over time: the banded systems of Whittaker's smoother, and local fits.
 
 It sees both sides of a frame, so it does not lag, and missing frames are simply frames of weight 0.
 P. H. C. Eilers, *A perfect smoother*, Analytical Chemistry 75(14), 2003.
@@ -8,18 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def whittaker(
-    values: NDArray[np.float64], weights: NDArray[np.float64], strength: float, order: int = 3
-) -> NDArray[np.float64]:
-    """(N, K) values smoothed along N: least Σ w (y − z)² + `strength` · Σ (Δ^order z)². Frames of weight 0 are filled.
-
-    Needs `order` or more positive weights.
-    """
-    bands = difference_bands(len(values), strength, order)
-    bands[0] += weights
-    return solve_bands(bands[..., None], values * weights[:, None])
 
 
 def local_fit(

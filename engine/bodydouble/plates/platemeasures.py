@@ -15,6 +15,7 @@ import numpy as np
 
 from bodydouble import __version__
 from bodydouble.alignment.shotfaces import ShotFaces
+from bodydouble.documents import read_document
 from bodydouble.errors import BodydoubleError, NoFaceError, SidecarError
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.modelspace import ModelSpace
@@ -138,12 +139,7 @@ def write_measures(path: str | Path, measures: ShotMeasures) -> None:
 
 def read_measures(path: str | Path) -> ShotMeasures:
     """Read `*.measures.json`. Raises SidecarError that names the file and what is wrong."""
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SidecarError(f"{path}: no such file. `bodydouble measure` makes it.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SidecarError(f"{path}: not a readable JSON file ({error}).") from error
+    data = read_document(path, SidecarError, "`bodydouble measure` makes it.")
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
         raise SidecarError(f"{path}: no measures of version {VERSION} (`schema` {SCHEMA}).")
     try:

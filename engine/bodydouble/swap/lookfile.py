@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bodydouble.documents import read_document
 from bodydouble.errors import BodydoubleError, InputError, UsageError, near_names
 from bodydouble.settings import SwapSettings
 from bodydouble.writing import atomic_path
@@ -83,12 +84,7 @@ def read_look(path: str | Path) -> ShotLook:
         InputError: the file is missing or is no settings file of a version that is known.
         UsageError: a setting is unknown or out of its range; the message names the file and the setting.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error}).") from error
+    data = read_document(path, InputError)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise InputError(f"{path}: no settings (its `schema` is not {SCHEMA}).")
     if data.get("version") != VERSION:
