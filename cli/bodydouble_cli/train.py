@@ -104,6 +104,20 @@ def _switch(name: str, default: bool, help: str) -> Any:
     help="masked leaves the background of a swap free, target-masked wants it black.",
 )
 @click.option(
+    "--loss-span",
+    type=float,
+    default=DEFAULT.loss_span,
+    show_default=True,
+    help="Range of model space that a face fills; a smaller one makes faint detail count. 1 is the published loss.",
+)
+@click.option(
+    "--detail-weight",
+    type=float,
+    default=DEFAULT.detail_weight,
+    show_default=True,
+    help="Adds a loss of the finest structure; 0 is the published loss.",
+)
+@click.option(
     "--l1-weight",
     type=float,
     default=DEFAULT.l1_weight,

@@ -98,6 +98,8 @@ class TrainSettings:
         settle: share of the training after the last level, for the lower rate.
         settle_form: "ramp" falls to it exponentially, "step" begins with it, as published.
         loss: "masked" leaves the background of a swap free, "target-masked" wants it black.
+        loss_span: range of model space that SSIM's constants are meant for; a face fills a third, 1 is the published one.
+        detail_weight: weight of an additional loss of contrast and structure at the finest scale; 0 is the published loss.
         l1_weight: weight of an additional mean absolute difference, for colour; 0 is the published loss.
         jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
@@ -128,6 +130,8 @@ class TrainSettings:
     settle: float = 0.1
     settle_form: Literal["ramp", "step"] = "ramp"
     loss: Literal["masked", "target-masked"] = "masked"
+    loss_span: float = 0.3
+    detail_weight: float = 0.2
     l1_weight: float = 0.5
     jitter_degrees: float = 6.0
     jitter_scale: float = 0.06
@@ -166,6 +170,8 @@ class TrainSettings:
         _require(self.time_budget_s is None or self.time_budget_s > 0, "a time budget is longer than nothing")
         _require(0 <= self.settle < 1, f"settle is a share below 1, not {self.settle}")
         _require(self.loss in ("masked", "target-masked"), f"loss is masked or target-masked, not {self.loss}")
+        _require(self.loss_span > 0, f"the loss's span is above 0, not {self.loss_span}")
+        _require(min(self.detail_weight, self.l1_weight) >= 0, "weights of the loss are not negative")
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
         _require(self.optimiser in ("muon", "adam"), f"optimiser is muon or adam, not {self.optimiser}")
         _require(self.settle_form in ("ramp", "step"), f"settle form is ramp or step, not {self.settle_form}")

@@ -50,5 +50,5 @@ def kept_bytes(comb: Comb, level: int, settings: TrainSettings, device: torch.de
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         with run_on(device, settings.precision):
             result = comb(picture, persona, level, 1.0)
-        level_loss(result.float(), picture, picture[:, :1], level, settings.loss, settings.l1_weight)
+        level_loss(result.float(), picture, picture[:, :1], level, settings)
     return sum(kept.values())

@@ -145,7 +145,7 @@ def _joint_losses(
 
 
 def _loss(result: Tensor, batch: Batch, phase: Phase, settings: TrainSettings) -> Tensor:
-    return level_loss(result.float(), batch.truth, batch.matte, phase.level, settings.loss, settings.l1_weight)
+    return level_loss(result.float(), batch.truth, batch.matte, phase.level, settings)
 
 
 def _placed(pixels: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -68,8 +68,7 @@ def trial_loss(comb: Comb, crops: PersonaCrops, persona: str, phase: Phase, read
 def _loss(comb: Comb, crops: PersonaCrops, index: Tensor, persona: str, phase: Phase, reader: CropReader) -> float:
     batch = reader.read(crops, index, phase.level)
     result = _rebuilt(comb, batch.shown, persona, phase, reader)
-    settings = reader.settings
-    return float(level_loss(result, batch.truth, batch.matte, phase.level, settings.loss, settings.l1_weight))
+    return float(level_loss(result, batch.truth, batch.matte, phase.level, reader.settings))
 
 
 @torch.no_grad()
