@@ -13,7 +13,7 @@ for persona in A B C; do
     # Exit code 4 says that some frames show no face that the detector finds: those are left out.
     bodydouble align "$plate" --stills --overwrite -o "$work/$persona.faces.json" || test $? -eq 4
     bodydouble extract "$plate" --faces "$work/$persona.faces.json" --persona "$persona" \
-        --min-confidence 0.25 --rights "benchmarks/rights/$persona.rights.json" -o "$work/facesets/$persona" || test $? -eq 4
+        --min-confidence 0.02 --rights "benchmarks/rights/$persona.rights.json" -o "$work/facesets/$persona" || test $? -eq 4
 done
 
 bodydouble train "$work/facesets/A" "$work/facesets/B" "$work/facesets/C" -o "$work/rendered.comb" \

@@ -109,18 +109,19 @@ def variants(resolution: int) -> dict[str, Variant]:
     """The table, the recipe itself first."""
     straight = (*(0,) * size_level(resolution), 1)
     adam = {"optimiser": "adam", "learning_rate": 5e-4, "settle_learning_rate": 5e-6}
-    published = {"optimiser": "adam", "settle_form": "step", "l1_weight": 0.0}
+    published = {"optimiser": "adam", "settle_form": "step", "loss_span": 1.0, "detail_weight": 0.0, "l1_weight": 0.0}
     similarity = dict.fromkeys(("jitter_degrees", "jitter_scale", "jitter_shift"), 0.0)
     return {
         "the recipe": Variant({}),
         "Adam 5e-4": Variant(adam),
-        "Adam 1e-4, step, no L1 (published)": Variant(published),
+        "Adam 1e-4, step, loss as published": Variant(published),
         "untied trunk": Variant({}, tied=False),
         "straight at full size": Variant({"iterations": straight}),
         "target-masked": Variant({"loss": "target-masked"}),
         "two personas": Variant({}, personas=("A", "B")),
         "joint update": Variant({"update": "joint"}),
         "no L1": Variant({"l1_weight": 0.0}),
+        "SSIM for a span of 1, no detail term": Variant({"loss_span": 1.0, "detail_weight": 0.0}),
         "no similarity": Variant(similarity),
         "no exposure, no balance": Variant({"jitter_exposure": 0.0, "jitter_balance": 0.0}),
         "blur and grain": Variant({"jitter_blur": 0.006, "jitter_grain": 0.03}),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import pytorch_msssim
 import torch
+import torch.nn.functional as F
+from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
 from torch import Tensor
 
+from bodydouble.errors import UsageError
 from bodydouble.network.comb import TOP_LEVEL, level_size
+from bodydouble.settings import TrainSettings
 from bodydouble.training.losses import WINDOW, level_loss, ms_ssim, scale_count
 
+PUBLISHED = TrainSettings(loss_span=1.0, detail_weight=0.0, l1_weight=0.0)
+OURS = TrainSettings()
 LEVELS = range(7)  # above 256 pixels nothing changes but the size
 
 
@@ -38,13 +46,13 @@ def disc(level: int, count: int = 1) -> Tensor:
 def test_equal_pictures_have_no_loss(level, form):
     matte, truth = disc(level), noise(level, 0)
     result = truth * matte if form == "target-masked" else truth
-    assert float(level_loss(result, truth, matte, level, form, l1_weight=0.5)) == pytest.approx(0, abs=2e-6)
+    assert float(level_loss(result, truth, matte, level, replace(OURS, loss=form))) == pytest.approx(0, abs=2e-6)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_unlike_pictures_have_a_loss_and_more_alike_ones_a_smaller(level):
     truth, other, matte = smooth(level, 1), smooth(level, 2), torch.ones(2, 1, level_size(level), level_size(level))
-    losses = [float(level_loss(torch.lerp(other, truth, t), truth, matte, level)) for t in (0.0, 0.6, 0.9)]
+    losses = [float(level_loss(torch.lerp(other, truth, t), truth, matte, level, OURS)) for t in (0.0, 0.6, 0.9)]
     assert 2.0 >= losses[0] > losses[1] > losses[2] > 0
 
 
@@ -53,9 +61,10 @@ def test_the_masked_form_does_not_see_what_lies_outside_the_matte(level):
     matte, truth, result, other = disc(level), noise(level, 0), noise(level, 1), noise(level, 2)
     outside = (matte == 0).expand_as(result)
     elsewhere = torch.where(outside, other, result)
-    assert torch.equal(level_loss(elsewhere, truth, matte, level), level_loss(result, truth, matte, level))
+    assert torch.equal(level_loss(elsewhere, truth, matte, level, OURS), level_loss(result, truth, matte, level, OURS))
     assert torch.equal(
-        level_loss(result, torch.where(outside, other, truth), matte, level), level_loss(result, truth, matte, level)
+        level_loss(result, torch.where(outside, other, truth), matte, level, OURS),
+        level_loss(result, truth, matte, level, OURS),
     )
 
 
@@ -63,8 +72,10 @@ def test_the_masked_form_does_not_see_what_lies_outside_the_matte(level):
 def test_the_target_masked_form_wants_black_outside_the_matte(level):
     matte, truth = disc(level), noise(level, 0)
     black, free = truth * matte, truth
-    assert float(level_loss(black, truth, matte, level, "target-masked")) == pytest.approx(0, abs=2e-6)
-    assert float(level_loss(free, truth, matte, level, "target-masked")) > 0.01
+    assert float(level_loss(black, truth, matte, level, replace(OURS, loss="target-masked"))) == pytest.approx(
+        0, abs=2e-6
+    )
+    assert float(level_loss(free, truth, matte, level, replace(OURS, loss="target-masked"))) > 0.01
 
 
 @pytest.mark.parametrize("size", [256, 512])
@@ -88,7 +99,7 @@ def test_levels_0_and_1_are_compared_at_16_pixels():
         pair = [noise(level, seed) for seed in (0, 1)]
         large = [torch.nn.functional.interpolate(one, size=16, mode="bilinear") for one in pair]
         matte = torch.ones(1, 1, level_size(level), level_size(level))
-        assert torch.equal(level_loss(*pair, matte, level), 1 - pytorch_msssim.ssim(*large, data_range=1.0))
+        assert torch.equal(level_loss(*pair, matte, level, PUBLISHED), 1 - pytorch_msssim.ssim(*large, data_range=1.0))
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -112,7 +123,7 @@ def test_loss_and_gradient_are_finite_whatever_the_pictures(level, picture, cove
     for target in (truth, torch.zeros_like(truth), torch.ones_like(truth)):
         for form in ("masked", "target-masked"):
             result.grad = None
-            loss = level_loss(result, target, matte, level, form, l1_weight=0.5)
+            loss = level_loss(result, target, matte, level, replace(OURS, loss=form))
             loss.backward()
             assert torch.isfinite(loss) and torch.isfinite(result.grad).all()
 
@@ -121,16 +132,44 @@ def test_loss_and_gradient_are_finite_whatever_the_pictures(level, picture, cove
 def test_the_l1_term_is_the_mean_absolute_difference_over_the_mattes_area(level):
     matte, truth = disc(level), noise(level, 0) * 0.5
     shifted = truth + 0.25
-    without, with_it = (level_loss(shifted, truth, matte, level, l1_weight=weight) for weight in (0.0, 2.0))
+    without, with_it = (
+        level_loss(shifted, truth, matte, level, replace(OURS, l1_weight=weight)) for weight in (0.0, 2.0)
+    )
     assert float(with_it - without) == pytest.approx(2.0 * 0.25, abs=1e-4)
 
 
 def test_a_batch_has_the_mean_loss_of_its_pictures():
     matte, truth, result = disc(3, 3), noise(3, 0, 3), noise(3, 1, 3)
-    alone = [level_loss(result[i, None], truth[i, None], matte[i, None], 3) for i in range(3)]
-    assert float(level_loss(result, truth, matte, 3)) == pytest.approx(float(torch.stack(alone).mean()), abs=1e-6)
+    alone = [level_loss(result[i, None], truth[i, None], matte[i, None], 3, OURS) for i in range(3)]
+    assert float(level_loss(result, truth, matte, 3, OURS)) == pytest.approx(float(torch.stack(alone).mean()), abs=1e-6)
 
 
 def test_every_level_up_to_the_top_has_enough_pixels_for_its_window():
     for level in range(3, TOP_LEVEL + 1):
         assert level_size(level) // 2 ** (scale_count(level_size(level)) - 1) >= WINDOW
+
+
+def faint_texture(size: int = 64) -> torch.Tensor:
+    """A flat face with texture that varies by 0.01, as skin does in model space."""
+    return 0.3 + 0.01 * torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(5))
+
+
+def test_a_face_without_its_faint_detail_is_nearly_no_loss_as_published_and_a_clear_one_with_a_faces_span():
+    truth, matte = faint_texture(), torch.ones(1, 1, 64, 64)
+    flat = torch.full_like(truth, 0.3)
+    published, ours = (float(level_loss(flat, truth, matte, 4, one)) for one in (PUBLISHED, replace(OURS, l1_weight=0)))
+    assert published < 0.05 < 4 * 0.05 < ours
+
+
+def test_the_detail_term_is_that_of_the_finest_scale_alone():
+    truth, matte = noise(4, 0), torch.ones(1, 1, 64, 64)
+    coarse = F.interpolate(F.avg_pool2d(truth, 8), scale_factor=8)  # right but for what is finer than 8 pixels
+    without, with_it = (float(level_loss(coarse, truth, matte, 4, replace(OURS, detail_weight=w))) for w in (0.0, 1.0))
+    _, contrast = _ssim(coarse, truth, win=_fspecial_gauss_1d(11, 1.5).repeat(3, 1, 1, 1), data_range=OURS.loss_span)
+    assert with_it - without == pytest.approx(1 - float(contrast.mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"loss_span": 0.0}, {"detail_weight": -0.1}, {"l1_weight": -1.0}])
+def test_a_loss_without_a_span_or_with_a_negative_weight_is_refused(wrong):
+    with pytest.raises(UsageError, match=r"span|weights"):
+        TrainSettings(**wrong)

@@ -98,8 +98,8 @@ class TrainSettings:
         settle: share of the training after the last level, for the lower rate.
         settle_form: "ramp" falls to it exponentially, "step" begins with it, as published.
         loss: "masked" leaves the background of a swap free, "target-masked" wants it black.
-        loss_span: range of model space that SSIM's constants are meant for; a face fills a third, 1 is the published one.
-        detail_weight: weight of an additional loss of contrast and structure at the finest scale; 0 is the published loss.
+        loss_span: range of model space that SSIM's constants belong to; a face fills a third, 1 is the published loss.
+        detail_weight: weight of an additional loss of the finest structure; 0 is the published loss.
         l1_weight: weight of an additional mean absolute difference, for colour; 0 is the published loss.
         jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.

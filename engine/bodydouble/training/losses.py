@@ -6,9 +6,9 @@ coarsest one at least as large as the 11-pixel window (32: 2, 64: 3, 128: 4, fro
 scaled to the sum of all five (1.0001 as published).
 
 SSIM's constants keep it from dividing by nothing: what varies by much less than 0.03 of the span of the pictures is
-as good as flat to it. They are meant for display pictures that fill 0..1. In model space half of a face's 11-pixel windows
-vary by 0.016 and less (variance 0.0003, against a constant of 0.0009), a dark face's by less still: with the published
-span the loss is nearly deaf to lids, lips and skin. `loss_span` says what span the constants belong to.
+as good as flat to it. They are meant for display pictures that fill 0..1. In model space half of a face's 11-pixel
+windows vary by 0.016 and less (variance 0.0003, against a constant of 0.0009), a dark face's by less still: with the
+published span the loss is nearly deaf to lids, lips and skin. `loss_span` says what span the constants belong to.
 """
 
 from __future__ import annotations
