@@ -59,7 +59,8 @@ SURFACE = {
         "--plate", "--out", "--faces", "--frames", "--display", "--view", "--look", "--movie", "--fps", "--part",
         "--plate-view", "--ocio", "--colorspace", "--progress", "--json", "--report",
     },
-    "serve": set(),
+    "serve": {"--connection-file"},
+    "daemon": set(),
     "submit": set(),
     "evaluate": {
         "--result", "--persona", "--people", "--truth", "--truth-matte", "--faces", "--person", "--frames", "--model",

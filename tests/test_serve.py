@@ -14,6 +14,7 @@ import pytest
 from bodydouble.errors import UsageError
 from bodydouble.events import FrameDone, Notice
 from bodydouble.farm.jobs import Job, job_to_line
+from bodydouble.swap.warm import Warm
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.progress import open_run
 from bodydouble_cli.serve import Inbox, command_line, serve_jobs
@@ -24,7 +25,7 @@ def answers(*jobs: Job | str, root: click.Group = cli) -> list[dict[str, object]
     """The event documents that a worker answers some jobs with, until their end."""
     inbox, written = Inbox(), []
     inbox.listen(iter([job if isinstance(job, str) else job_to_line(job) for job in jobs]))
-    serve_jobs(root, inbox, written.append)
+    serve_jobs(root, inbox, written.append, Warm())
     return [json.loads(line) for line in written]
 
 
@@ -90,7 +91,7 @@ def test_a_cancelled_job_ends_with_130_and_the_next_one_is_done(group):
             inbox.listen(iter([job_to_line(Job("c", "cancel", {"job": "a"}))]))
 
     inbox.listen(iter([job_to_line(Job("a", "swap")), job_to_line(Job("b", "swap"))]))
-    serve_jobs(group, inbox, write)
+    serve_jobs(group, inbox, write, Warm())
     assert ends(written) == [("a", 130), ("b", 0)]
     assert [one["frame"] for one in written if one["event"] == "frame_done"] == [1, 1, 2]
 
@@ -175,8 +176,6 @@ def test_another_look_of_the_same_frames_skips_the_network_and_gives_the_pixels_
 
 
 def test_a_model_that_was_trained_on_is_loaded_anew(tmp_path):
-    from bodydouble.swap.warm import Warm
-
     folder, warm = tiny_comb(tmp_path / "cast.comb", seed=1), Warm()
     first = warm.model(folder, "anna", "cpu", None)
     assert warm.model(folder, "anna", "cpu", None).comb is first.comb
@@ -186,8 +185,6 @@ def test_a_model_that_was_trained_on_is_loaded_anew(tmp_path):
 
 def test_kept_swaps_are_dropped_oldest_first_when_there_is_no_more_room():
     import torch
-
-    from bodydouble.swap.warm import Warm
 
     warm = Warm(swap_bytes=100)
     for key in ("a", "b", "c"):

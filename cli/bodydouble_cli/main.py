@@ -10,6 +10,7 @@ import click
 
 import bodydouble
 from bodydouble_cli.align import align
+from bodydouble_cli.daemon import daemon
 from bodydouble_cli.demo import demo
 from bodydouble_cli.doctor import doctor
 from bodydouble_cli.evaluate import evaluate
@@ -67,7 +68,7 @@ def cli() -> None:
 
 COMMANDS = (
     demo, doctor, info, align, extract, train, persona, measure, holdout, swap, review, evaluate, export,
-    verify, sign, serve, submit,
+    verify, sign, serve, daemon, submit,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

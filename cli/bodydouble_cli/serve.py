@@ -7,25 +7,32 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bodydouble import events
 from bodydouble.errors import UsageError, is_out_of_memory, near_names
-from bodydouble.farm.jobs import Job, job_from_line, job_id_of
+from bodydouble.farm.jobs import READ_BYTES, Job, job_from_line, job_id_of, lines_of
 from bodydouble_cli.exits import EXIT_CODES, Cancelled, exit_code_of, is_stop, message_of
 from bodydouble_cli.progress import Served
 
 if TYPE_CHECKING:
-    from bodydouble.swap.warm import Warm
+    import socket
 
-READ_BYTES = 65536
+    from bodydouble.swap.warm import Warm
 
 
 @click.command(short_help="A warm worker: job documents on stdin, events on stdout.", epilog=EXIT_CODES)
+@click.option(
+    "--connection-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take jobs from a private socket that this file will name, not from standard input; see daemon.",
+)
 @click.pass_context
-def serve(context: click.Context) -> None:
+def serve(context: click.Context, connection_file: Path | None) -> None:
     """Do jobs one after the other, keeping models loaded between them.
 
     Each line on standard input is a job document: one JSON object that names a command (swap, align, review, info,
@@ -36,17 +43,54 @@ def serve(context: click.Context) -> None:
     Example:
       echo '{"schema": "bodydouble.job", "version": 1, "id": "1", "command": "doctor"}' | bodydouble serve
     """
+    from bodydouble.farm.daemon import callers, listening
+
     root = context.find_root().command
     assert isinstance(root, click.Group)
+    if connection_file is None:
+        serve_lines(root)
+        return
+    with listening(connection_file) as server:
+        serve_callers(root, callers(server, connection_file))
+
+
+def serve_lines(root: click.Group) -> None:
+    """Jobs from standard input, events to standard output."""
+    from bodydouble.swap.warm import Warm
+
     inbox = Inbox()
-    threading.Thread(target=inbox.listen, args=(lines_of(0),), daemon=True).start()
-    serve_jobs(root, inbox, lambda line: print(line, flush=True))
+    # Not by sys.stdin: a thread that waits in it holds its lock, and the interpreter cannot end then.
+    lines = lines_of(lambda: os.read(0, READ_BYTES))
+    threading.Thread(target=inbox.listen, args=(lines,), daemon=True).start()
+    serve_jobs(root, inbox, lambda line: print(line, flush=True), Warm())
+
+
+def serve_callers(root: click.Group, callers: Iterator[socket.socket]) -> None:
+    """Jobs of those who call, one after the other. Who hangs up while a job is being done has it cancelled."""
+    from bodydouble.farm.daemon import answers
+    from bodydouble.swap.warm import Warm
+
+    warm = Warm()
+    for caller in callers:
+        inbox = Inbox(cancel_at_end=True)
+        threading.Thread(target=inbox.listen, args=(answers(caller),), daemon=True).start()
+
+        def write(line: str, caller: socket.socket = caller) -> None:
+            with suppress(OSError):
+                caller.sendall(f"{line}\n".encode())
+
+        if serve_jobs(root, inbox, write, warm):
+            # Closed by the end of the process, which is what the one who asked for it waits for.
+            caller.detach()
+            return
+        caller.close()
 
 
 class Inbox:
     """Jobs that wait, in their order, and those of them that were cancelled; filled by a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancel_at_end: bool = False) -> None:
+        self._cancel_at_end = cancel_at_end
         self._waiting: queue.SimpleQueue[tuple[str, Job | events.RunDone | None]] = queue.SimpleQueue()
         self._open: set[str] = set()
         self._cancelled: set[str] = set()
@@ -56,6 +100,8 @@ class Inbox:
         for line in lines:
             if line.strip():
                 self._take(line)
+        if self._cancel_at_end:
+            self._cancelled |= self._open
         self._waiting.put(("", None))
 
     def _take(self, line: str) -> None:
@@ -101,22 +147,19 @@ class JobDisplay:
             raise Cancelled
 
 
-def serve_jobs(root: click.Group, inbox: Inbox, write: Callable[[str], None]) -> None:
-    """Does jobs until there are no more."""
-    from bodydouble.swap.warm import Warm
-
-    warm = Warm()
+def serve_jobs(root: click.Group, inbox: Inbox, write: Callable[[str], None], warm: Warm) -> bool:
+    """Does jobs until there are no more; whether the last one was to quit."""
     while True:
         id, job = inbox.next()
         if job is None:
-            return
+            return False
         display = JobDisplay(id, write, inbox.is_cancelled)
         if isinstance(job, events.RunDone):
             display.show(job)
         elif job.command in ("cancel", "quit"):
             display.show(events.RunDone(0))
             if job.command == "quit":
-                return
+                return True
         else:
             do_job(root, job, display, warm)
             inbox.close(id)
@@ -126,7 +169,7 @@ def do_job(root: click.Group, job: Job, display: JobDisplay, warm: Warm) -> None
     """Runs a job's command to its last event; signals go on to the caller, after it."""
     code, message = 0, ""
     try:
-        arguments = [job.command, *command_line(root.commands[job.command], job.arguments)]
+        arguments = [job.command, *(job.words or command_line(root.commands[job.command], job.arguments))]
         root.main(args=arguments, prog_name="bodydouble", standalone_mode=False, obj=Served(display, warm))
     except BaseException as problem:
         code, message = exit_code_of(problem), message_of(problem) or f"{type(problem).__name__}: {problem}"
@@ -162,15 +205,3 @@ def command_line(command: click.Command, arguments: Mapping[str, Any]) -> list[s
 
 def _key(param: click.Parameter) -> str:
     return param.opts[-1].removeprefix("--").replace("-", "_")
-
-
-def lines_of(descriptor: int) -> Iterator[str]:
-    """Lines of an open file as they arrive, to its end."""
-    # Not by sys.stdin: a thread that waits in it holds its lock, and the interpreter cannot end then.
-    rest = b""
-    while data := os.read(descriptor, READ_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace")
-    if rest:
-        yield rest.decode("utf-8", "replace")

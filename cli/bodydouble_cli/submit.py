@@ -69,7 +69,9 @@ def submission_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def call(dry_run: bool, **options: Any) -> Any:
-        own = {name: options.pop(name) for name in ("bundle", "show", "shot", "user", "backend") if name in options}
+        own = {
+            name: options.pop(name) for name in ("bundle", "show", "shot", "user", "backend", "warm") if name in options
+        }
         return command(submission=_submission(**options), dry_run=dry_run, **own)
 
     return functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), call)  # type: ignore[return-value]
@@ -90,10 +92,11 @@ def submit() -> None:
 
 @submit.command(short_help="Open Job Description, and AWS Deadline Cloud.", epilog=EXIT_CODES)
 @submission_options
+@click.option("--warm", is_flag=True, help="Keep the model loaded between the tasks that a machine swaps.")
 @click.option(
     "--bundle", type=click.Path(path_type=Path, file_okay=False), help="Folder to write the job bundle to; required."
 )
-def openjd(submission: Submission, dry_run: bool, bundle: Path | None) -> None:
+def openjd(submission: Submission, dry_run: bool, bundle: Path | None, warm: bool) -> None:
     """Write a job bundle of Open Job Description: `openjd run` does it here, AWS Deadline Cloud on its farm.
 
     \b
@@ -105,11 +108,11 @@ def openjd(submission: Submission, dry_run: bool, bundle: Path | None) -> None:
     from bodydouble.farm.openjdjobs import openjd_template, write_bundle
 
     if dry_run:
-        click.echo(json.dumps(openjd_template(submission), indent=2))
+        click.echo(json.dumps(openjd_template(submission, warm), indent=2))
         return
     if bundle is None:
         raise UsageError("name the folder for the job with --bundle, or see the job with --dry-run.")
-    for path in write_bundle(bundle, submission):
+    for path in write_bundle(bundle, submission, warm):
         click.echo(path)
 
 

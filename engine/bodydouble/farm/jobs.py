@@ -6,13 +6,14 @@
      "arguments": {"plate": "sh010.####.exr", "out": "swap", "model": "cast.comb", "persona": "anna", "layers": true}}
 
 `arguments` are named as the long options of the command with underscores for hyphens, and as its arguments (`plate`,
-`result` of review, `path` of info). An option that is a switch takes true or false, null leaves an option out.
+`result` of review, `path` of info). An option that is a switch takes true or false, null leaves an option out. Instead
+of `arguments` there may be `words`: those of the command line after the command's name, as a list.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from bodydouble.errors import UsageError, near_names
 
 SCHEMA = "bodydouble.job"
 VERSION = 1
+READ_BYTES = 65536
 COMMANDS = ("swap", "align", "review", "info", "doctor", "cancel", "quit")
 """`cancel` ends the job whose id is its argument `job`; `quit` ends the worker when the jobs before it are done."""
 
@@ -31,8 +33,11 @@ class Job:
     id: str
     command: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.arguments and self.words:
+            raise UsageError(f"job {self.id!r}: give its arguments or its words, not both.")
         if self.command not in COMMANDS:
             raise UsageError(f"job {self.id!r}: no command {self.command!r}. {near_names(self.command, COMMANDS)}")
 
@@ -60,7 +65,10 @@ def job_from_line(line: str) -> Job:
         raise UsageError(f"A job has an id and a command, both text: {line[:80]!r}")
     if not isinstance(arguments, dict):
         raise UsageError(f"job {document['id']!r}: arguments are one object, not {type(arguments).__name__}.")
-    return Job(document["id"], document["command"], arguments)
+    words = document.get("words", [])
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UsageError(f"job {document['id']!r}: words are a list of text.")
+    return Job(document["id"], document["command"], arguments, tuple(words))
 
 
 def job_id_of(line: str) -> str:
@@ -71,3 +79,14 @@ def job_id_of(line: str) -> str:
         return ""
     found = document.get("id") if isinstance(document, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def lines_of(receive: Callable[[], bytes]) -> Iterator[str]:
+    """Lines as they arrive. receive: waits for more of them, at most `READ_BYTES`; nothing is the end."""
+    rest = b""
+    while data := receive():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")

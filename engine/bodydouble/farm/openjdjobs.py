@@ -18,6 +18,8 @@ SPECIFICATION = "jobtemplate-2023-09"
 NOTIFY_S = 30
 """A cancelled task is told so long before it is killed: time to finish the frame at hand."""
 
+CONNECTION_FILE = "{{Session.WorkingDirectory}}/bodydouble_worker.json"
+
 _LABELS = {
     "Plate": ("Plate", "CHOOSE_INPUT_FILE", "FILE", "IN", "Shot"),
     "Out": ("Result", "CHOOSE_OUTPUT_FILE", "FILE", "OUT", "Shot"),
@@ -28,9 +30,12 @@ _LABELS = {
 }
 
 
-def openjd_template(submission: Submission) -> dict[str, Any]:
-    """The job template: steps Align (unless the shot faces are there), Swap and Review, each after the one before."""
-    swap = _swap_step(submission)
+def openjd_template(submission: Submission, warm: bool = False) -> dict[str, Any]:
+    """The job template: steps Align (unless the shot faces are there), Swap and Review, each after the one before.
+
+    warm: swap by a worker that keeps the model between the tasks that one machine does one after the other.
+    """
+    swap = _swap_step(submission, warm)
     review = _step("Review", submission, submission.review_words(_parameter, "openjd"))
     review["dependencies"] = [{"dependsOn": "Swap"}]
     steps = [swap, review]
@@ -53,7 +58,7 @@ def openjd_values(submission: Submission) -> dict[str, str | int]:
     return {**values, "FramesPerTask": submission.chunk} if submission.chunk > 1 else values
 
 
-def write_bundle(folder: Path, submission: Submission) -> list[Path]:
+def write_bundle(folder: Path, submission: Submission, warm: bool = False) -> list[Path]:
     """Write the job bundle that `deadline bundle submit` takes, and `parameters.json` for `openjd run`.
 
     Errors: OutputError.
@@ -62,7 +67,7 @@ def write_bundle(folder: Path, submission: Submission) -> list[Path]:
     values = openjd_values(submission)
     listed = [{"name": name, "value": value} for name, value in values.items()]
     documents: dict[str, Any] = {
-        "template.json": openjd_template(submission),
+        "template.json": openjd_template(submission, warm),
         "parameter_values.json": {"parameterValues": listed},
         "asset_references.json": {
             "assetReferences": {
@@ -113,13 +118,18 @@ def _frame_definitions(submission: Submission) -> list[dict[str, Any]]:
     return [frames, size] if submission.chunk > 1 else [frames]
 
 
-def _swap_step(submission: Submission) -> dict[str, Any]:
+def _swap_step(submission: Submission, warm: bool) -> dict[str, Any]:
     words = submission.swap_words(_parameter, "openjd", "{{Task.Param.Frame}}", "openjd")
+    if warm:
+        own = len(submission.command) - 1
+        words = [*_daemon_words(submission, "run"), *words[own:]]
     frame: dict[str, Any] = {"name": "Frame", "type": "INT", "range": "{{Param.Frames}}"}
     if submission.chunk > 1:
         chunks = {"defaultTaskCount": "{{Param.FramesPerTask}}", "rangeConstraint": "NONCONTIGUOUS"}
         frame = {**frame, "type": "CHUNK[INT]", "chunks": chunks}
     step = _step("Swap", submission, words)
+    if warm:
+        step["stepEnvironments"] = [_worker_environment(submission)]
     step["parameterSpace"] = {"taskParameterDefinitions": [frame]}
     amounts: list[dict[str, Any]] = []
     if submission.gpu:
@@ -129,6 +139,18 @@ def _swap_step(submission: Submission) -> dict[str, Any]:
     if amounts:
         step["hostRequirements"] = {"amounts": amounts}
     return step
+
+
+def _worker_environment(submission: Submission) -> dict[str, Any]:
+    """Starts a worker before the first task of the step that a machine does, and ends it after the last."""
+    start, stop = (
+        {"command": submission.command[0], "args": _daemon_words(submission, verb)} for verb in ("start", "stop")
+    )
+    return {"name": "Worker", "script": {"actions": {"onEnter": start, "onExit": stop}}}
+
+
+def _daemon_words(submission: Submission, verb: str) -> list[str]:
+    return [*submission.command[1:], "daemon", verb, "--connection-file", CONNECTION_FILE]
 
 
 def _step(name: str, submission: Submission, words: list[str]) -> dict[str, Any]:
