@@ -18,7 +18,7 @@ from bodydouble.swap.warm import Warm
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.progress import open_run
 from bodydouble_cli.serve import Inbox, command_line, serve_jobs
-from tiny import tiny_comb, tiny_shot
+from tiny import tiny_shot
 
 
 def answers(*jobs: Job | str, root: click.Group = cli) -> list[dict[str, object]]:
@@ -173,25 +173,3 @@ def test_another_look_of_the_same_frames_skips_the_network_and_gives_the_pixels_
     for frame in (1001, 1002):
         warm, cold = (tmp_path / name / f"plate.{frame}.exr" for name in ("warm", "cold"))
         assert warm.read_bytes() == cold.read_bytes()
-
-
-def test_a_model_that_was_trained_on_is_loaded_anew(tmp_path):
-    folder, warm = tiny_comb(tmp_path / "cast.comb", seed=1), Warm()
-    first = warm.model(folder, "anna", "cpu", None)
-    assert warm.model(folder, "anna", "cpu", None).comb is first.comb
-    tiny_comb(folder, seed=2)
-    assert warm.model(folder, "anna", "cpu", None).comb is not first.comb
-
-
-def test_kept_swaps_are_dropped_oldest_first_when_there_is_no_more_room():
-    import torch
-
-    warm = Warm(swap_bytes=100)
-    for key in ("a", "b", "c"):
-        warm.keep(key, torch.zeros(10))  # 40 bytes each
-    assert warm.swap("a") is None
-    assert warm.swap("b") is not None
-    warm.keep("d", torch.zeros(10))
-    assert warm.swap("c") is None
-    warm.drop()
-    assert warm.swap("b") is None

@@ -14,7 +14,7 @@ import click
 from bodydouble.errors import BodydoubleError, UsageError
 from bodydouble.settings import WIDTH_PRESETS
 from bodydouble_cli.displays import FORMATS
-from bodydouble_cli.progress import Reporting
+from bodydouble_cli.progress import Reporting, served
 
 if TYPE_CHECKING:
     from bodydouble.alignment.shotfaces import ShotFaces
@@ -188,7 +188,8 @@ def open_colour(ocio: Path | None) -> Colour:
     """The OpenColorIO config of a run."""
     from bodydouble.plates.colour import Colour
 
-    return Colour(str(ocio) if ocio else None)
+    name, worker = str(ocio) if ocio else None, served()
+    return Colour(name) if worker is None else worker.warm.colour(name)
 
 
 def chosen_frames(plate: PlateSequence, frames: FrameRange | None) -> tuple[int, ...]:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--compression", metavar="NAME", help="EXR compression of the result.  [default: the plate's]")
 @click.option("--patch", metavar="OUT", help="Also write the crop-space swap, with its matrix: a pattern or a folder.")
+@click.option(
+    "--draft", is_flag=True, help="Write only the rectangle around each face, with its matte: quick, to try a look."
+)
 @guide_options
 @look_options
 @click.option("--overwrite", is_flag=True, help="Replace frames that exist, whoever made them.")
@@ -61,6 +64,7 @@ def swap(
     production: str | None,
     compression: str | None,
     patch: str | None,
+    draft: bool,
     overwrite: bool,
     device: str,
     part: str | None,
@@ -136,6 +140,7 @@ def swap(
             run=run_settings,
             warm=worker.warm if worker else None,
             guides=guides,
+            draft=draft,
         ):
             run.emit(_event(result))
         run.output("frames", target.pattern)

@@ -262,6 +262,32 @@ class Plate:
         # Named as ours, or the file's own bytes of them would be put back when the plate is written.
         return self._with_main(dataclasses.replace(self.main, spec=spec, added=self.main.added | gone))
 
+    def cropped(self, region: Region) -> Plate:
+        """A plate of the picture's channels alone, in one part whose data window is what the region holds of the old
+        one; the display window stays, and so do pixels and metadata.
+
+        Errors: ValueError for a region without data.
+        """
+        main, picture = self.main, self.picture
+        here, source = _overlap(region, main.data_region)
+        height, width = here[0].stop - here[0].start, here[1].stop - here[1].start
+        if not height or not width:
+            raise ValueError(f"the data window {main.data_region} has nothing in {region}")
+        kept = [index for index, name in enumerate(main.channels) if name in (*picture.rgb, picture.alpha)]
+        spec = main.spec.copy()
+        spec.x, spec.y = main.spec.x + source[1].start, main.spec.y + source[0].start
+        spec.width, spec.height = width, height
+        spec.tile_width = spec.tile_height = spec.tile_depth = 0
+        part = dataclasses.replace(
+            main,
+            spec=spec,
+            channels=tuple(main.channels[index] for index in kept),
+            formats=tuple(main.formats[index] for index in kept),
+            raw={name: value for name, value in main.raw.items() if name not in ("preview", "tiles", "type")},
+            pixels=tuple(main.pixels[index][source].copy() for index in kept),
+        )
+        return dataclasses.replace(self, parts=(part,), part=None)
+
     def blackened(self) -> Plate:
         """A plate of the same parts, channels and windows that is 0 everywhere, alpha included; without a time code,
         as it may stand for a frame that does not exist.

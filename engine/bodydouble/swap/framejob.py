@@ -24,7 +24,7 @@ from bodydouble.swap.guides import Guides
 from bodydouble.swap.lookfile import ShotLook
 from bodydouble.swap.provenance import Origin
 from bodydouble.swap.resuming import Shows
-from bodydouble.swap.swapframe import SwapModel, SwappedFrame
+from bodydouble.swap.swapframe import SwapModel, SwappedFace, SwappedFrame
 from bodydouble.swap.warm import Warm
 
 
@@ -68,6 +68,7 @@ class Arrived:
         content: digest of the plate's file; "" for a frame that the plate does not have.
         job_hash: what the frame is made of.
         seconds: that reading took.
+        kept: all of the frame that does not depend on its look, from a run before; None where it is not kept.
         shows, note: what the file will show, and what is to be said of it.
     """
 
@@ -79,6 +80,7 @@ class Arrived:
     seconds: float
     shows: Shows = "swap"
     note: str = ""
+    kept: SwappedFace | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,7 @@ class FrameJob:
         model, shot, person, colour, colorspace, look, compression, overwrite, on_missing: see `swap_sequence`.
         guides: mattes and grain of the shot; None without any.
         warm: what a worker kept of runs before; None where nothing is kept.
+        draft: see `swap_sequence`.
     """
 
     plate: PlateSequence
@@ -114,6 +117,7 @@ class FrameJob:
     on_missing: Literal["fail", "skip", "black"] = "fail"
     warm: Warm | None = None
     guides: Guides | None = None
+    draft: bool = False
 
     def accepted(self, frame: int) -> tuple[Shows, ...]:
         """What a finished frame may show. The rule is in no hash: changing it must not make swaps worthless."""
@@ -160,8 +164,9 @@ class FrameJob:
         if self.plate.is_movie:
             # Reading a whole movie for every frame of it would take longer than the swap.
             return f"{source.stat().st_size} {source.stat().st_mtime_ns}"
-        with source.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        if self.draft and self.warm is not None:
+            return self.warm.digest(source, _file_digest)
+        return _file_digest(source)
 
     def job_hash(self, frame: int, content: str, face: Face | None) -> str:
         """What the frame is made of: plate content, face, model, persona, settings, version."""
@@ -174,13 +179,27 @@ class FrameJob:
                 "settings": look,
                 "guides": {} if self.guides is None or face is None else self.guides.content(frame),
                 "compression": self.compression,
+                **({"draft": True} if self.draft else {}),
             }
         )
 
-    def swap_key(self, arrived: Arrived) -> str:
+    def swap_key(self, frame: int, content: str, face: Face | None) -> str:
         """What the network's part of a frame is made of: it stays the same when another look is tried."""
-        parts = self._swap_parts(arrived.frame, arrived.content, arrived.face)
+        parts = self._swap_parts(frame, content, face)
         return _digest({**parts, "precision": self.look.settings.precision, "device": str(self.model.device)})
+
+    def face_key(self, frame: int, content: str, face: Face | None) -> str:
+        """What all of a frame is made of that stays the same when another look is tried."""
+        landmarks = None if face is None else face.landmarks_px.tolist()
+        confidence = None if face is None else face.confidence
+        size = self.look.settings.blend_size
+        return _digest({"swap": self.swap_key(frame, content, face), "face": [landmarks, confidence], "size": size})
+
+    def kept(self, frame: int, content: str, face: Face | None) -> SwappedFace | None:
+        """All of a draft that does not depend on its look, where a worker has it from a run before."""
+        if not self.draft or self.warm is None:
+            return None
+        return self.warm.faces.get(self.face_key(frame, content, face))
 
     def _swap_parts(self, frame: int, content: str, face: Face | None) -> dict[str, Any]:
         card = self.model.card
@@ -192,6 +211,11 @@ class FrameJob:
             "face": None if face is None else np.asarray(face.unit_from_plate).tolist(),
             "colour": [self.colour.name, self.colorspace],
         }
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _digest(parts: Mapping[str, Any]) -> str:

@@ -16,12 +16,23 @@ import torch
 
 from bodydouble.errors import BodydoubleError, InputError, NoFaceError
 from bodydouble.plates.images import lossy_compression, output_compression, write_plate
+from bodydouble.plates.plate import Plate, Region
 from bodydouble.plates.reading import read_frame
 from bodydouble.swap.framejob import Arrived, Computed, FrameJob, FrameResult
 from bodydouble.swap.provenance import PREFIX, Value, stamp_of, stamped
 from bodydouble.swap.resuming import Shows, standing
-from bodydouble.swap.swapframe import PreparedFrame, SwappedFrame, finish_frame, prepare_frame, read_guides, swap_faces
-from bodydouble.swap.swaplayers import black_crop, with_layers, write_patch
+from bodydouble.swap.swapframe import (
+    PreparedFrame,
+    SwappedFace,
+    SwappedFrame,
+    blend_face,
+    prepare_frame,
+    read_guides,
+    swap_faces,
+    swapped_face,
+    timed,
+)
+from bodydouble.swap.swaplayers import black_crop, with_layers, with_matte, write_patch
 from bodydouble.swap.swapstages import face_matte
 
 
@@ -48,8 +59,9 @@ def _read_plate(job: FrameJob, frame: int, source: Path) -> Arrived | FrameResul
     note = _look_for(job, frame, job_hash)
     if isinstance(note, FrameResult):
         return note
-    plate = read_frame(job.plate, frame)
-    arrived = Arrived(frame, plate, face, content, job_hash, time.perf_counter() - start, note=note)
+    kept = job.kept(frame, content, face)
+    plate = read_frame(job.plate, frame) if kept is None else kept.frame.plate
+    arrived = Arrived(frame, plate, face, content, job_hash, time.perf_counter() - start, note=note, kept=kept)
     return arrived if face is not None else _without_face(job, arrived, job.why_no_face(frame))
 
 
@@ -90,20 +102,32 @@ def _compute(
     begun = [_prepare(job, one, device) for one in arrived]
     ready = {one.frame: made for one, made in zip(arrived, begun, strict=True) if isinstance(made, PreparedFrame)}
     swaps = _swaps(job, {one.frame: one for one in arrived if one.frame in ready}, ready, batch)
-    return [
-        _finish(job, one, made, *swaps[one.frame]) if isinstance(made, PreparedFrame) else made
-        for one, made in zip(arrived, begun, strict=True)
-    ]
+    done: list[Computed | FrameResult] = []
+    for one, made in zip(arrived, begun, strict=True):
+        if isinstance(made, PreparedFrame):
+            swap, spent = swaps[one.frame]
+            seconds = {**made.seconds, **spent}
+            done.append(_finish(job, one, _swapped(job, one, made, swap, seconds), seconds))
+        elif isinstance(made, SwappedFace):
+            done.append(_finish(job, one, made, {}))
+        else:
+            done.append(made)
+    return done
 
 
-def _prepare(job: FrameJob, arrived: Arrived, device: torch.device) -> PreparedFrame | Computed | FrameResult:
-    """The frame on its way to the network; or finished already, if it does not need to go there."""
+def _prepare(
+    job: FrameJob, arrived: Arrived, device: torch.device
+) -> PreparedFrame | SwappedFace | Computed | FrameResult:
+    """The frame on its way to the network; or further, if it does not need to go there."""
     if not job.overwrite and _made_meanwhile(job, arrived):
         return _already_there(arrived.frame, job.out.path(arrived.frame), arrived.shows)
     if arrived.face is None:
         return _as_it_is(arrived)
+    if arrived.kept is not None:
+        return arrived.kept
     try:
-        return prepare_frame(arrived.plate, arrived.face, job.model, job.colour, job.colorspace, device)
+        prepared = prepare_frame(arrived.plate, arrived.face, job.model, job.colour, job.colorspace, device)
+        return replace(prepared, plate=arrived.plate.cropped(prepared.piece.region)) if job.draft else prepared
     except NoFaceError as error:
         without = _without_face(job, arrived, f"frame {arrived.frame}: {error}")
         return without if isinstance(without, FrameResult) else _as_it_is(without)
@@ -115,8 +139,10 @@ def _swaps(
     job: FrameJob, arrived: Mapping[int, Arrived], ready: Mapping[int, PreparedFrame], batch: int
 ) -> dict[int, tuple[torch.Tensor, dict[str, float]]]:
     """What the network returns for each frame, and the seconds that took."""
-    keys = {} if job.warm is None else {frame: job.swap_key(one) for frame, one in arrived.items()}
-    kept = {} if job.warm is None else {frame: job.warm.swap(key) for frame, key in keys.items()}
+    keys, kept = dict[int, str](), dict[int, torch.Tensor | None]()
+    if job.warm is not None:
+        keys = {frame: job.swap_key(frame, one.content, one.face) for frame, one in arrived.items()}
+        kept = {frame: job.warm.swaps.get(key) for frame, key in keys.items()}
     result = {
         frame: (swap.to(ready[frame].piece.picture.device), dict[str, float]())
         for frame, swap in kept.items()
@@ -129,17 +155,27 @@ def _swaps(
         for frame, swap in zip(wanted, swaps, strict=True):
             result[frame] = swap, seconds
             if job.warm is not None:
-                job.warm.keep(keys[frame], swap)
+                job.warm.swaps.keep(keys[frame], swap)
     return result
 
 
-def _finish(
-    job: FrameJob, arrived: Arrived, ready: PreparedFrame, swap: torch.Tensor, seconds: Mapping[str, float]
-) -> Computed | FrameResult:
+def _swapped(
+    job: FrameJob, arrived: Arrived, ready: PreparedFrame, swap: torch.Tensor, seconds: dict[str, float]
+) -> SwappedFace:
+    """All of the frame that does not depend on its look; a worker keeps that of drafts, of which more will come."""
+    with timed(seconds, "blend"):
+        face = swapped_face(ready, swap, job.model, job.look.settings.blend_size)
+    if job.draft and job.warm is not None:
+        job.warm.faces.keep(job.face_key(arrived.frame, arrived.content, arrived.face), face)
+    return face
+
+
+def _finish(job: FrameJob, arrived: Arrived, face: SwappedFace, seconds: Mapping[str, float]) -> Computed | FrameResult:
     try:
         look = job.look.at(arrived.frame)
-        guides = None if job.guides is None else read_guides(job.guides, arrived.frame, ready)
-        return Computed(arrived, finish_frame(ready, swap, seconds, job.model, job.colour, look, guides))
+        guides = None if job.guides is None else read_guides(job.guides, arrived.frame, face.frame)
+        swapped = blend_face(face, seconds, job.model, job.colour, look, guides, job.draft)
+        return Computed(arrived, swapped)
     except BodydoubleError as error:
         return _without_result(arrived.frame, "failed", str(error))
 
@@ -155,7 +191,11 @@ def write(job: FrameJob, computed: Computed) -> FrameResult:
     if not job.overwrite and _made_meanwhile(job, arrived):
         return _already_there(frame, path, arrived.shows)
     stamp = stamp_of(job.origin(arrived, swapped.plate))
-    plate = with_layers(swapped.plate, None) if job.look.settings.layers and face is None else swapped.plate
+    plate = swapped.plate
+    if face is None and job.draft:
+        plate = with_matte(plate.cropped(_one_pixel(plate)), np.zeros((1, 1), np.float32), 0, _one_pixel(plate))
+    elif face is None and job.look.settings.layers:
+        plate = with_layers(plate, None)
     try:
         if patch is not None:
             _write_patch(job, patch, arrived, swapped, stamp)
@@ -217,6 +257,12 @@ def _made_meanwhile(job: FrameJob, arrived: Arrived) -> bool:
         )
     except OSError:
         return False
+
+
+def _one_pixel(plate: Plate) -> Region:
+    """The draft of a frame in which nothing changes: a file cannot be smaller."""
+    x0, y0, _, _ = plate.main.data_region
+    return x0, y0, x0 + 1, y0 + 1
 
 
 def _as_it_is(arrived: Arrived) -> Computed:

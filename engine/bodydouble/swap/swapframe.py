@@ -23,7 +23,7 @@ from bodydouble.plates.plate import Plate
 from bodydouble.rights import check_rights, check_seal, rights_from_document
 from bodydouble.settings import SwapSettings
 from bodydouble.swap.guides import FrameGuides, Guides
-from bodydouble.swap.swaplayers import face_layers, with_layers
+from bodydouble.swap.swaplayers import face_layers, with_layers, with_matte
 from bodydouble.swap.swapstages import (
     PlateRegion,
     blend_crop,
@@ -89,6 +89,28 @@ class PreparedFrame:
     crop: torch.Tensor
     source: str
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class SwappedFace:
+    """What of a frame stays the same whatever its look: another look needs `blend_face` alone.
+
+    Attributes:
+        frame: the plate around the face.
+        swap: what the network returned, 1×3×s×s in model space.
+        crop: the plate's crop in the blend's size, 1×3×r×r.
+    """
+
+    frame: PreparedFrame
+    swap: torch.Tensor
+    crop: torch.Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it needs."""
+        plate = sum(pixels.nbytes for part in self.frame.plate.parts for pixels in part.pixels)
+        tensors = self.swap, self.crop, self.frame.crop, self.frame.piece.picture
+        return plate + sum(tensor.nbytes for tensor in tensors)
 
 
 def load_swap_model(
@@ -206,24 +228,47 @@ def finish_frame(
     guides: FrameGuides | None = None,
 ) -> SwappedFrame:
     """The last part: the swap blended into the plate. spent: seconds by stage that came on top of the frame's own."""
-    plate, face, piece = frame.plate, frame.face, frame.piece
     seconds = {stage: frame.seconds.get(stage, 0.0) + spent.get(stage, 0.0) for stage in {**frame.seconds, **spent}}
-    space, region = model.card.model_space, piece.region
     with timed(seconds, "blend"):
-        network_size = model.comb.dims.size
-        size = settings.blend_size or blend_size(1 / similarity_scale(face.unit_from_plate), network_size)
-        crop = frame.crop if size == network_size else warp_to_crop(piece, face, size)
+        swapped = swapped_face(frame, swap, model, settings.blend_size)
+    return blend_face(swapped, seconds, model, colour, settings, guides)
+
+
+def swapped_face(frame: PreparedFrame, swap: torch.Tensor, model: SwapModel, size: int | None) -> SwappedFace:
+    """What `blend_face` needs. size: of the blend, None to choose it from this face alone."""
+    network_size = model.comb.dims.size
+    size = size or blend_size(1 / similarity_scale(frame.face.unit_from_plate), network_size)
+    return SwappedFace(frame, swap, frame.crop if size == network_size else warp_to_crop(frame.piece, frame.face, size))
+
+
+def blend_face(
+    swapped: SwappedFace,
+    spent: Mapping[str, float],
+    model: SwapModel,
+    colour: Colour,
+    settings: SwapSettings,
+    guides: FrameGuides | None = None,
+    draft: bool = False,
+) -> SwappedFrame:
+    """A frame in one look. spent: seconds by stage so far; draft: only the layers that depend on the look are added."""
+    frame, crop, seconds, space = swapped.frame, swapped.crop, dict(spent), model.card.model_space
+    plate, face, piece = frame.plate, frame.face, frame.piece
+    with timed(seconds, "blend"):
+        size = crop.shape[-1]
         matte = face_matte(face, size, settings.forehead, piece.picture.device)
         clear = None if guides is None or guides.clear is None else clear_crop(piece, face, size, guides.clear)
-        blended = blend_crop(swap, crop, matte, settings, clear, space)
+        blended = blend_crop(swapped.swap, crop, matte, settings, clear, space)
         picture, region_matte = composite(blended, piece, face, settings, guides)
         from_working = colour.converter(space.primaries, frame.source)
-        result = model_space_to_plate(plate, picture, region_matte, region, from_working, space)
-        if settings.layers:
-            result = with_layers(result, face_layers(swap, piece, region_matte, face, from_working, space))
+        result = model_space_to_plate(plate, picture, region_matte, piece.region, from_working, space)
+        if draft:
+            result = with_matte(result, region_matte, face.confidence, piece.region)
+        elif settings.layers:
+            layers = face_layers(swapped.swap, piece, region_matte, face, from_working, space)
+            result = with_layers(result, layers)
     whole = np.zeros((plate.height, plate.width), np.float32)
-    _paste(whole, region_matte, region)
-    return SwappedFrame(result, whole, seconds, swap)
+    _paste(whole, region_matte, piece.region)
+    return SwappedFrame(result, whole, seconds, swapped.swap)
 
 
 def _paste(whole: NDArray[np.float32], matte: NDArray[np.float32], region: tuple[int, int, int, int]) -> None:

@@ -78,14 +78,17 @@ def with_layers(plate: Plate, layers: FaceLayers | None) -> Plate:
     if layers is None:
         black = plate.with_channels(dict.fromkeys(map(own, (MATTE, CONFIDENCE, *FACE)), None), _format(plate))
         return black.with_channels(dict.fromkeys(map(own, ST), None), "float")
-    pictures: dict[str, NDArray[np.float32]] = {
-        MATTE: layers.matte,
-        CONFIDENCE: np.where(layers.matte > 0, np.float32(layers.confidence), np.float32(0)),
-        **{name: layers.face[..., index] for index, name in enumerate(FACE)},
-    }
-    named = {own(name): pixels for name, pixels in pictures.items()}
+    pictures = {own(name): layers.face[..., index] for index, name in enumerate(FACE)}
     maps = {own(name): layers.st[..., index] for index, name in enumerate(ST)}
-    return plate.with_channels(named, _format(plate), layers.region).with_channels(maps, "float", layers.region)
+    plate = with_matte(plate, layers.matte, layers.confidence, layers.region)
+    return plate.with_channels(pictures, _format(plate), layers.region).with_channels(maps, "float", layers.region)
+
+
+def with_matte(plate: Plate, matte: NDArray[np.float32], confidence: float, region: Region) -> Plate:
+    """The plate with the two layers that depend on the look; matte: H×W in [0, 1] over the region."""
+    own = plate.picture.own_channel
+    shown = np.where(matte > 0, np.float32(confidence), np.float32(0))
+    return plate.with_channels({own(MATTE): matte, own(CONFIDENCE): shown}, _format(plate), region)
 
 
 def write_patch(

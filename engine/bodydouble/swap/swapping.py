@@ -50,6 +50,7 @@ def swap_sequence(
     run: RunSettings | None = None,
     warm: Warm | None = None,
     guides: Guides | None = None,
+    draft: bool = False,
 ) -> Iterator[FrameResult]:
     """Swap frames of a plate; yields each frame's result in order as it is finished.
 
@@ -66,12 +67,15 @@ def swap_sequence(
         device: "auto", "cpu", "cuda", …
         overwrite: write frames again that exist.
         person: whose face; None for the most prominent person.
-        compression: of the EXR files; None keeps the plate's, or zip where that is lossy.
+        compression: of the EXR files; None keeps the plate's, or zip where that is lossy, and packs no draft.
         production: what it is for, checked against the persona's rights.
         patches: where to write the crop-space swap of each frame too, see `write_patch`.
         run: what happens where something is missing or fails, and what may be used of the machine.
         warm: what a worker keeps between runs; None to keep nothing.
         guides: an artist's mattes and the shot's grain; None without any.
+        draft: write no more of each frame than the rectangle around the face, of the layers no others than matte and
+            confidence, which alone depend on the look. Quick, for a look at it. The pixels are those of the whole frame
+            there; around it the plate stays. Of a frame without a face one pixel is written.
 
     Raises:
         UsageError, InputError, RightsError: before the first frame, when nothing could be done for any of them.
@@ -101,12 +105,13 @@ def swap_sequence(
         colour,
         colorspace,
         look,
-        compression,
+        "none" if draft and compression is None else compression,
         overwrite,
         patches,
         run.on_missing,
         warm,
         guides,
+        draft,
     )
     for sequence in (out, *([] if patches is None else [patches])):
         remove_stale(sequence.path(frame) for frame in frames)

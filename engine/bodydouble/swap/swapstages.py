@@ -188,7 +188,8 @@ def composite(
     """
     guides = guides or FrameGuides()
     matte = plate_matte(plate, face, settings, guides.shown)
-    window = _window(matte)
+    covered = matte.cpu().numpy()
+    window = _window(covered > 0)
     shown = matte[window]
     corner = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1.0]])
     crop_from_region = crop_from_unit(blended.shape[-1]) @ plate.unit_from_region(face)
@@ -200,7 +201,7 @@ def composite(
     if guides.grain is not None and settings.grain > 0:
         finished = add_grain(finished, shown[None, None], guides.grain, settings.grain, guides.frame)
     picture[..., window[0], window[1]] = finished
-    return picture, matte.cpu().numpy()
+    return picture, covered
 
 
 def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: Tensor | None = None) -> Tensor:
@@ -220,12 +221,12 @@ def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: T
     return matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
 
 
-def _window(matte: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of the rectangle that holds all of a matte; empty if there is none."""
-    rows, columns = (torch.nonzero(matte.amax(dim=dim) > 0).flatten().tolist() for dim in (1, 0))
-    return slice(rows[0], rows[-1] + 1) if rows else slice(0, 0), slice(
-        *(columns[0], columns[-1] + 1) if columns else (0, 0)
-    )
+def _window(where: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the rectangle that holds all that is true; empty if nothing is."""
+    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def model_space_to_plate(
@@ -237,10 +238,16 @@ def model_space_to_plate(
     space: ModelSpace,
 ) -> Plate:
     """The plate with the region's pixels replaced where the matte is above 0; all else stays to the bit."""
-    linear = from_model(picture, space)[0].permute(1, 2, 0).cpu().numpy()
+    changed = matte > 0
+    if not changed.any():
+        return plate
+    window = _window(changed)
+    linear = from_model(picture[..., window[0], window[1]], space)[0].permute(1, 2, 0).cpu().numpy()
     rgb = from_working(np.ascontiguousarray(linear))
+    x0, y0 = region[0] + window[1].start, region[1] + window[0].start
+    shown = x0, y0, x0 + rgb.shape[1], y0 + rgb.shape[0]
     # Some log encodings have no number for light below black.
-    return plate.with_rgb(region, rgb, (matte > 0) & np.isfinite(rgb).all(axis=2))
+    return plate.with_rgb(shown, rgb, changed[window] & np.isfinite(rgb).all(axis=2))
 
 
 def _stretched(picture: Tensor, space: ModelSpace) -> Tensor:

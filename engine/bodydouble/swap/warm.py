@@ -1,70 +1,126 @@
-"""What a worker keeps between runs: loaded models, and what the network returned for recent frames.
+"""What a worker keeps between runs: loaded models, what the network returned for recent frames, and faces being tuned.
 
-A look is tried out by swapping the same few frames again and again with other settings; the network's part of that,
-which is nearly all of it, is the same each time.
+A look is tried out by swapping the same few frames again and again with other settings; what does not depend on the
+look, which is nearly all of the work, is the same each time.
 """
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
+from typing import Generic, TypeVar
 
 import torch
 
 from bodydouble.network.checkpoint import CombCard, read_card
-from bodydouble.swap.swapframe import SwapModel, load_swap_model, rights_notice
+from bodydouble.plates.colour import Colour
+from bodydouble.swap.swapframe import SwapModel, SwappedFace, load_swap_model, rights_notice
 
 MODELS = 2
 SWAP_BYTES = 1 << 30
+FACE_BYTES = 1 << 29
+DIGESTS = 10_000
+CONFIGS = 4
+
+Kept = TypeVar("Kept")
+
+
+class Recent(Generic[Kept]):
+    """Things by key, those used least recently dropped first when they are too large together. Safe between threads.
+
+    limit: how large they may be together; size: how large one is.
+    """
+
+    def __init__(self, limit: int, size: Callable[[Kept], int]) -> None:
+        self._limit, self._size = limit, size
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable) -> Kept | None:
+        """What was kept under this key, None if it is not (any more)."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def keep(self, key: Hashable, thing: Kept) -> None:
+        """Keep it; one larger than all the room is not."""
+        with self._lock:
+            self._kept[key] = thing
+            self._kept.move_to_end(key)
+            room = self._limit - sum(map(self._size, self._kept.values()))
+            while room < 0:
+                room += self._size(self._kept.popitem(last=False)[1])
+
+    def drop(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
 
 
 class Warm:
-    """Kept models and swaps, the ones used least recently dropped first. Safe to use from several threads."""
+    """What is kept. Safe to use from several threads.
 
-    def __init__(self, models: int = MODELS, swap_bytes: int = SWAP_BYTES) -> None:
-        self._models: OrderedDict[tuple[str, ...], SwapModel] = OrderedDict()
-        self._swaps: OrderedDict[str, torch.Tensor] = OrderedDict()
-        self._limits = models, swap_bytes
-        self._lock = Lock()
+    Attributes:
+        swaps: what the network returned, by what it was made of (`FrameJob.swap_key`).
+        faces: all of a frame that stays the same whatever its look (`FrameJob.face_key`).
+    """
+
+    def __init__(self, models: int = MODELS, swap_bytes: int = SWAP_BYTES, face_bytes: int = FACE_BYTES) -> None:
+        self.swaps: Recent[torch.Tensor] = Recent(swap_bytes, lambda swap: swap.nbytes)
+        self.faces: Recent[SwappedFace] = Recent(face_bytes, lambda face: face.nbytes)
+        self._models: Recent[SwapModel] = Recent(models, lambda _: 1)
+        self._digests: Recent[str] = Recent(DIGESTS, lambda _: 1)
+        self._configs: Recent[Colour] = Recent(CONFIGS, lambda _: 1)
 
     def model(self, folder: Path, persona: str, device: str, production: str | None) -> SwapModel:
         """As `load_swap_model`, loaded anew only when the files have changed; rights are checked each time."""
         card = read_card(folder)
         key = (str(folder.resolve()), persona, device, *_digests(card, persona))
-        with self._lock:
-            kept = self._models.pop(key, None)
+        kept = self._models.get(key)
         if kept is None:
             kept = load_swap_model(folder, persona, device, production)
+            self._models.keep(key, kept)
         notice = rights_notice(card, folder, persona, production)
-        with self._lock:
-            self._models[key] = kept
-            while len(self._models) > self._limits[0]:
-                self._models.popitem(last=False)
         return replace(kept, card=card, notice=notice, production=production)
 
-    def swap(self, key: str) -> torch.Tensor | None:
-        """What the network returned for this key, None if that is not kept (any more)."""
-        with self._lock:
-            if key in self._swaps:
-                self._swaps.move_to_end(key)
-            return self._swaps.get(key)
+    def colour(self, config: str | None) -> Colour:
+        """As `Colour`, read anew only when the config's file has changed."""
+        source = config or os.environ.get("OCIO") or ""
+        key = source, _state(Path(source))
+        kept = self._configs.get(key)
+        if kept is None:
+            kept = Colour(config)
+            self._configs.keep(key, kept)
+        return kept
 
-    def keep(self, key: str, swap: torch.Tensor) -> None:
-        """Remember what the network returned; a swap larger than all the room is not."""
-        with self._lock:
-            self._swaps[key] = swap
-            room = self._limits[1] - sum(kept.nbytes for kept in self._swaps.values())
-            while room < 0:
-                room += self._swaps.popitem(last=False)[1].nbytes
+    def digest(self, path: Path, digest: Callable[[Path], str]) -> str:
+        """The digest of a file, made anew only when the file has changed."""
+        key = str(path), _state(path)
+        kept = self._digests.get(key)
+        if kept is None:
+            kept = digest(path)
+            self._digests.keep(key, kept)
+        return kept
 
     def drop(self) -> None:
-        """Forget everything: the memory is needed."""
-        with self._lock:
-            self._models.clear()
-            self._swaps.clear()
+        """Forget what is large: the memory is needed."""
+        for kept in (self._models, self.swaps, self.faces):
+            kept.drop()
 
 
 def _digests(card: CombCard, persona: str) -> tuple[str, ...]:
     return card.encoder_digest, card.trunk_digest, card.persona(persona).digest
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written anew; None where there is none, such as for a config's built-in name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
