@@ -40,7 +40,7 @@ SURFACE = {
     },
     "persona": {"--export", "--import", "--remove", "--out", "--as", "--replace", "--json"},
     "swap": {
-        "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
+        "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression", "--draft",
         "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",
         "--settings", "--grain", "--matte-in", "--matte-channel", "--holdout", "--holdout-channel", "--measures",
         "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report",
