@@ -37,7 +37,7 @@ def swaps() -> Swap:
     def swap(*jobs: dict[str, object]) -> list[dict[str, Any]]:
         inbox, written = Inbox(), []
         inbox.listen(iter([job_to_line(Job(str(index), "swap", job)) for index, job in enumerate(jobs)]))
-        serve_jobs(cli, inbox, lambda line: written.append(json.loads(line)))
+        serve_jobs(cli, inbox, lambda line: written.append(json.loads(line)), Warm())
         ends = [one for one in written if one["event"] == "run_done"]
         assert [one["exit_code"] for one in ends] == [0] * len(jobs), ends
         return [one for one in written if one["event"] == "frame_done"]
@@ -99,7 +99,7 @@ def test_a_draft_sees_that_its_plate_was_rendered_again_and_its_face_moved(tmp_p
             write_shot_faces(tmp_path / "shot.faces.json", ShotFaces(str(shot["plate"]), 96, 80, faces))
 
     inbox.listen(iter([job_to_line(Job(name, "swap", shot)) for name in ("0", "1", "2", "3")]))
-    serve_jobs(cli, inbox, write)
+    serve_jobs(cli, inbox, write, Warm())
     stages = [stages for stages, _ in written]
     assert ["crop" in one for one in stages] == [True, False, True, True]
     assert not np.array_equal(written[1][1].main.channel("R"), written[2][1].main.channel("R"))
