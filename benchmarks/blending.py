@@ -2,15 +2,19 @@
 
 The *true* render of the persona is laid in place of what a network would return, so only the blend is measured: against
 the perfect composite inside the true face (PSNR, flicker), at its outline (seam, colour step), in light (brightness of
-the face over time), in highlights, and in CPU seconds. Needs `$BODYDOUBLE_SHARED` and the package
+the face over time: how it follows the plate's, and how much it pumps beyond the truth), in local contrast (beside the
+plate's), and in CPU seconds. With --model a decoder's picture takes its place; with --looks more of the look's settings
+are measured. Needs `$BODYDOUBLE_SHARED` and the package
 `opencv-python-headless` (extra `bench`). See benchmarks/README.md and docs/blend.md.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -30,17 +34,21 @@ from bodydouble.reviews.quality import display_channel, display_code
 from bodydouble.settings import SwapSettings
 from bodydouble.swap.blend import extend
 from bodydouble.swap.matte import polygon_matte
+from bodydouble.swap.swapframe import SwapModel, load_swap_model
 from bodydouble.swap.swapstages import (
     PlateRegion,
     blend_crop,
     blend_size,
     composite,
+    decode,
+    encode,
     face_matte,
     face_region,
     plate_matte,
     plate_to_model_space,
     warp_to_crop,
 )
+from bodydouble.swap.tone import local_contrast
 from bodydouble.swap.warp import warp
 from synth import SynthShot, load_shot, synth_folder
 
@@ -131,7 +139,7 @@ def _outline(piece: PlateRegion, face: Face) -> torch.Tensor:
 
 def ours(moment: Moment, settings: SwapSettings) -> Picture:
     """The product's own stages: warp, matte, blend, composite."""
-    size = settings.blend_size or moment.swap.shape[-1]
+    size = settings.blend_size or blend_size(1 / similarity_scale(moment.face.unit_from_plate), NETWORK)
     crop = warp_to_crop(moment.piece, moment.face, size)
     blended = blend_crop(moment.swap, crop, face_matte(moment.face, size, settings.forehead), settings)
     picture, matte = composite(blended, moment.piece, moment.face, settings)
@@ -167,20 +175,20 @@ class Figures:
     seam: list[float] = field(default_factory=list)
     added_edge: list[float] = field(default_factory=list)
     step: list[float] = field(default_factory=list)
+    contrast: list[float] = field(default_factory=list)
     flicker: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     level: list[float] = field(default_factory=list)
-    energy: list[float] = field(default_factory=list)
     before: tuple[int, Picture] | None = None
 
     def row(self) -> str:
-        """PSNR, its worst frame, flicker, seam, colour step, CPU seconds."""
-        lists = (self.flicker, self.seam, self.added_edge, self.step)
-        flicker, seam, edge, step = (np.mean(values) if values else np.nan for values in lists)
+        """PSNR, its worst frame, flicker, seam, colour step, contrast against the plate's, CPU seconds."""
+        lists = (self.flicker, self.seam, self.added_edge, self.step, self.contrast)
+        flicker, seam, edge, step, contrast = (np.mean(values) if values else np.nan for values in lists)
         seconds = f"{np.median(self.seconds):.3f}" if self.seconds else "–"
         return (
             f"{np.mean(self.psnr):6.2f} | {np.min(self.psnr):6.2f} | {flicker:6.1f} | {seam:6.1f} | {edge:6.1f} "
-            f"| {step:6.1f} | {seconds}"
+            f"| {step:6.1f} | {contrast:6.3f} | {seconds}"
         )
 
 
@@ -192,6 +200,7 @@ def measure(figures: Figures, frame: int, moment: Moment, code: Picture, seconds
     figures.seam.append(quality.seam(code, truth, outline).added)
     figures.added_edge.append(quality.seam(code, plate, outline).added)
     figures.step.append(quality.colour_step(code, plate, outline))
+    figures.contrast.append(contrast_ratio(code, plate, moment.true_matte))
     figures.level.append(float((code.mean(axis=2) * moment.true_matte).sum() / moment.true_matte.sum()))
     if seconds is not None:
         figures.seconds.append(seconds)
@@ -204,6 +213,26 @@ def measure(figures: Figures, frame: int, moment: Moment, code: Picture, seconds
     figures.before = (frame, np.concatenate([whole, _laid(moment.true_matte[..., None], x0, y0)], axis=2))
 
 
+def contrast_ratio(code: Picture, plate: Picture, matte: Picture) -> float:
+    """Local contrast in the face as a factor of the plate's, in display codes: the mean over the face."""
+    known = torch.from_numpy(matte)[None, None]
+    ours, theirs = (
+        local_contrast(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None], known)
+        for picture in (code, plate)
+    )
+    return float((ours / theirs * known).sum() / known.sum())
+
+
+def light(figures: Mapping[str, Figures], name: str) -> str:
+    """How the face's brightness follows the plate's, and its changes from frame to frame beyond the truth's."""
+    own, plate, truth = (np.array(figures[key].level) for key in (name, "plate", "truth"))
+    pumping = np.diff(own / own.mean()) - np.diff(truth / truth.mean())
+    still = np.abs(np.diff(plate / plate.mean())) < STILL
+    correlation = np.corrcoef(own, plate)[0, 1] if len(own) > 2 else np.nan
+    rest = f"{100 * np.sqrt(np.mean(pumping[still] ** 2)):.2f} %" if still.any() else "–"
+    return f"{name}: correlation {correlation:.4f}, pumping where the light is still {rest} ({still.sum()} steps)"
+
+
 def _laid(picture: Picture, x0: int, y0: int, size: tuple[int, int] = (2400, 2400)) -> Picture:
     canvas = np.zeros((*size, picture.shape[2]), np.float32)
     canvas[y0 : y0 + picture.shape[0], x0 : x0 + picture.shape[1]] = picture
@@ -211,21 +240,47 @@ def _laid(picture: Picture, x0: int, y0: int, size: tuple[int, int] = (2400, 240
 
 
 METHODS: dict[str, Method] = {"ours": ours, "seamlessClone": seamless_clone, "feathered alpha": feathered_alpha}
+LOOKS: dict[str, dict[str, Any]] = {
+    "ours, contrast 1": {"contrast": 1.0},
+    "ours, ring": {"colour_match": "ring"},
+    "ours, none": {"colour_match": "none"},
+    "ours, edge 5": {"edge": 5.0},
+    "ours, sigma 2": {"sigma": 2.0},
+}
+STILL = 0.01
+"""Change of the plate's face from frame to frame, as a share of its brightness, up to which its light is still."""
+
+
+def _with(settings: SwapSettings, changed: Mapping[str, Any]) -> Method:
+    return lambda moment, _: ours(moment, replace(settings, **changed))
+
+
+def shown_by(model: SwapModel, moment: Moment) -> Moment:
+    """The moment with what a model's decoder returns in place of the true render."""
+    crop = warp_to_crop(moment.piece, moment.face, model.comb.dims.size)
+    return replace(moment, swap=decode(model.comb, encode(model.comb, crop), model.persona))
 
 
 def run(
-    shot: SynthShot, persona: str, version: str, frames: Sequence[int], settings: SwapSettings
+    shot: SynthShot,
+    persona: str,
+    version: str,
+    frames: Sequence[int],
+    methods: Mapping[str, Method],
+    model: SwapModel | None = None,
 ) -> dict[str, Figures]:
     """Figures of every method, of the plate as it is and of the truth, on the same frames."""
-    colour = Colour(None)
-    found = {name: Figures() for name in (*METHODS, "plate", "truth")}
+    colour, settings = Colour(None), SwapSettings()
+    found = {name: Figures() for name in (*methods, "plate", "truth")}
     for frame in frames:
         moment = load_moment(shot, frame, persona, version, colour)
-        for name, method in METHODS.items():
+        if model is not None:
+            moment = shown_by(model, moment)
+        for name, method in methods.items():
             start = time.process_time()
             picture = method(moment, settings)
             seconds = time.process_time() - start
-            code = display_code(picture) if name == "ours" else picture
+            code = display_code(picture) if name.startswith("ours") else picture
             measure(found[name], frame, moment, code, seconds)
         measure(found["plate"], frame, moment, display_code(moment.plate), None)
         measure(found["truth"], frame, moment, display_code(moment.truth), None)
@@ -237,19 +292,25 @@ def run(
 @click.option("--version", default=None, help="Render that is the swap.  [default: the full one, else the composite]")
 @click.option("--frames", default="1001-1004,1013-1016,1025-1028,1037-1040", show_default=True)
 @click.option("--threads", default=1, show_default=True, help="Of torch and of OpenCV.")
-def main(shot_name: str, version: str | None, frames: str, threads: int) -> None:
+@click.option("--model", type=click.Path(path_type=Path), help="Show what this model returns, not the true render.")
+@click.option("--looks", is_flag=True, help="Measure more settings of the look.")
+def main(shot_name: str, version: str | None, frames: str, threads: int, model: Path | None, looks: bool) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     shot = load_shot(shot_name, synth_folder())
     version = version or ("A" if "A" in shot.versions else shot.personas["A"])
     wanted = [frame for frame in FrameRange.parse(frames) if frame in shot.frames]
-    found = run(shot, "A", version, wanted, SwapSettings())
-    click.echo(f"{shot_name}, {len(wanted)} frames, the swap is the render {version}")
-    click.echo("| | face dB | worst frame | flicker | seam | edge added | colour step | CPU s |\n" + "|---" * 8 + "|")
+    more = {name: _with(SwapSettings(), changed) for name, changed in LOOKS.items()} if looks else {}
+    loaded = None if model is None else load_swap_model(model, "A", "cpu")
+    found = run(shot, "A", version, wanted, {**METHODS, **more}, loaded)
+    click.echo(f"{shot_name}, {len(wanted)} frames, the swap is {model or f'the render {version}'}")
+    heads = "face dB|worst frame|flicker|seam|edge added|colour step|contrast ÷ plate's|CPU s"
+    click.echo(f"| |{heads}|\n" + "|---" * 9 + "|")
     for name, figures in found.items():
         click.echo(f"| {name} | {figures.row()} |")
-    light = {name: np.corrcoef(figures.level, found["plate"].level)[0, 1] for name, figures in found.items()}
-    click.echo("face brightness against the plate's, correlation: " + str({k: round(v, 4) for k, v in light.items()}))
+    click.echo("Brightness of the face against the plate's:")
+    for name in found:
+        click.echo(light(found, name))
 
 
 if __name__ == "__main__":

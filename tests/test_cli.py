@@ -40,19 +40,20 @@ SURFACE = {
     },
     "persona": {"--export", "--import", "--remove", "--out", "--as", "--replace", "--json"},
     "swap": {
-        "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression", "--draft",
-        "--on-no-face", "--layers", "--patch", "--forehead", "--edge", "--sigma", "--plate-levels", "--precision",
-        "--settings", "--grain", "--matte-in", "--matte-channel", "--holdout", "--holdout-channel", "--measures",
-        "--overwrite", "--device", "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report",
-        "--frame-syntax", "--chunk", "--on-missing", "--on-error", "--threads", "--max-memory",
+        "--out", "--model", "--persona", "--faces", "--frames", "--person", "--production", "--compression",
+        "--on-no-face", "--layers", "--patch", "--forehead", "--grow", "--edge", "--sigma", "--plate-levels",
+        "--colour-match", "--contrast", "--precision", "--settings", "--grain", "--defocus", "--motion-blur",
+        "--matte-in", "--matte-channel", "--holdout", "--holdout-channel", "--measures", "--overwrite", "--device",
+        "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report", "--frame-syntax", "--chunk",
+        "--on-missing", "--on-error", "--threads", "--max-memory", "--draft",
     },
     "holdout": {
         "--out", "--model", "--performer", "--faces", "--frames", "--person", "--device", "--part", "--view", "--ocio",
         "--colorspace", "--progress", "--json", "--report",
     },
     "measure": {
-        "--faces", "--out", "--person", "--model", "--part", "--view", "--ocio", "--colorspace", "--progress",
-        "--json", "--report",
+        "--faces", "--out", "--person", "--model", "--persona", "--production", "--device", "--part", "--view",
+        "--ocio", "--colorspace", "--progress", "--json", "--report",
     },
     "export": set(),
     "review": {

@@ -18,6 +18,7 @@ from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
 from bodydouble.swap.grain import ShotGrain
 from bodydouble.swap.guides import FrameGuides, Guides, MatteFiles
+from bodydouble.swap.spread import FrameSpread, ShotSpread
 from bodydouble.swap.swapframe import (
     finish_frame,
     load_swap_model,
@@ -146,9 +147,59 @@ def test_measures_are_those_of_the_shot_and_survive_their_file(folder: Path, col
     assert again.grain is not None
     np.testing.assert_allclose(again.grain.sigma, measures.grain.sigma, rtol=1e-5)
     assert (again.plate, again.space, again.frames) == (measures.plate, measures.space, measures.frames)
+    assert again.spread is None
     (tmp_path / "y.measures.json").write_text('{"schema": "bodydouble.measures", "version": 1, "frames": []}')
     with pytest.raises(SidecarError, match=r"y\.measures\.json.*grain"):
         read_measures(tmp_path / "y.measures.json")
+
+
+def test_the_blur_that_was_measured_softens_the_new_face_and_nothing_else(folder: Path, colour: Colour, tmp_path: Path):
+    measures = measure_plate(PlateSequence.find(folder / "plate.####.exr"), shot(folder), colour, "ACEScg")
+    spread = ShotSpread(0.5, {1: FrameSpread(2.0, (6.0, 0.0)), 2: FrameSpread(0.0, (0.0, 0.0))})
+    write_measures(tmp_path / "x.measures.json", replace(measures, spread=spread))
+    guides = Guides(spread=read_measures(tmp_path / "x.measures.json").spread)
+    assert guides.spread == spread
+    assert [guides.content(frame) for frame in (1, 3)] == [{"spread": [2.0, 6.0, 0.0]}, {}]
+    plate, model = read_plate(folder / "plate.0001.exr"), load_swap_model(folder / "cast.comb", "anna", "cpu")
+    prepared = prepare_frame(plate, FACE, model, colour, "ACEScg")
+    stripes = (torch.arange(32) % 8 < 4).float().expand(1, 3, 32, 32) * 0.2 + 0.4  # a swap with detail to lose
+
+    def detail(settings: SwapSettings, given: Guides | None) -> float:
+        guided = None if given is None else read_guides(given, 1, prepared)
+        done = finish_frame(prepared, stripes, {}, model, colour, settings, guided)
+        changed = (done.plate.rgb() != plate.rgb()).any(axis=2)
+        assert not changed[done.matte == 0].any()
+        return float(np.abs(np.diff(done.plate.rgb()[30:50, 35:60], axis=1)).mean())
+
+    sharp, soft = (detail(SwapSettings(blend_size=64), given) for given in (None, guides))
+    off = detail(SwapSettings(blend_size=64, defocus=0.0, motion_blur=0.0), guides)
+    only_motion = detail(SwapSettings(blend_size=64, defocus=0.0), guides)
+    assert soft < only_motion < sharp
+    assert off == sharp
+
+
+def test_measuring_against_a_persona_says_what_its_swaps_lack(folder: Path, colour: Colour):
+    model = load_swap_model(folder / "cast.comb", "anna", "cpu")
+    plate = PlateSequence.find(folder / "plate.####.exr")
+    found = measure_plate(plate, shot(folder), colour, "ACEScg", None, model)
+    assert found.space == model.card.model_space
+    # An untrained decoder is all blur, and the face is at rest: nothing is lacking, or nothing can be seen.
+    assert found.spread is None or {one.motion for one in found.spread.frames.values()} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize(("grow", "more"), [(-6.0, False), (6.0, True)])
+def test_growing_the_matte_moves_the_outline_and_the_plate_stays_outside(
+    folder: Path, colour: Colour, grow: float, more: bool
+):
+    plate, model = read_plate(folder / "plate.0001.exr"), load_swap_model(folder / "cast.comb", "anna", "cpu")
+    usual, grown = (
+        swap_frame(plate, FACE, model, colour, "ACEScg", SwapSettings(blend_size=64, grow=by)) for by in (0.0, grow)
+    )
+    assert (grown.matte.sum() > usual.matte.sum()) == more
+    assert (grown.matte >= usual.matte - 1e-6).all() if more else (grown.matte <= usual.matte + 1e-6).all()
+    changed = (grown.plate.rgb() != plate.rgb()).any(axis=2)
+    assert not changed[grown.matte == 0].any()
+    assert changed[(grown.matte > 0.5)].all()
 
 
 def test_the_frames_measured_do_not_depend_on_the_chunk_and_are_spread_over_the_shot(folder: Path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bodydouble.swap.matte import gaussian, inward_feather, offset_matte, polygon_matte, signed_distance
+from bodydouble.swap.matte import gaussian, inward_feather, polygon_matte
 
 CONCAVE = np.array([(4.3, 3.1), (27.9, 5.2), (18.2, 14.6), (29.4, 26.7), (6.6, 22.8), (12.5, 13.3)])
 
@@ -61,22 +61,6 @@ def test_polygons_reach_outside_the_image_or_miss_it():
     assert torch.equal(polygon_matte(CONCAVE - (100, 0), (20, 20)), torch.zeros(20, 20))
 
 
-def test_signed_distance_is_the_distance_to_the_nearest_edge():
-    distance = signed_distance(CONCAVE, (30, 33)).double().numpy()
-    y, x = np.mgrid[:30, :33].astype(float)
-    along = np.linspace(0, 1, 2001)[:, None]
-    dense = np.concatenate([a + (b - a) * along for a, b in zip(CONCAVE, np.roll(CONCAVE, -1, 0), strict=True)])
-    nearest = np.sqrt(((np.stack([x, y], -1)[:, :, None] - dense) ** 2).sum(-1).min(-1))
-    assert np.abs(np.abs(distance) - nearest).max() < 2e-3
-    assert np.array_equal(distance > 0, inside(CONCAVE, x, y))
-
-
-@pytest.mark.parametrize("offset", [-4.4, -0.7, 0.0, 2.3])
-def test_growing_and_shrinking_a_disc_changes_its_radius(offset):
-    matte = offset_matte(circle(31.3, 30.8, 15.0), (64, 64), offset)
-    assert matte.double().sum().item() == pytest.approx(np.pi * (15 + offset) ** 2, rel=3e-3)
-
-
 @pytest.mark.parametrize("width", [1.5, 5.0, 12.5])
 def test_the_feather_rises_smoothly_from_the_outline_inwards(width):
     matte = polygon_matte([(20.5, -99), (99, -99), (99, 99), (20.5, 99)], (40, 80))  # a straight edge
@@ -117,7 +101,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="polygon"):
         polygon_matte([(0, 0), (1, 1)], (4, 4))
     with pytest.raises(ValueError, match="polygon"):
-        signed_distance([(0, 0), (1, np.nan), (2, 2)], (4, 4))
+        polygon_matte([(0, 0), (1, np.nan), (2, 2)], (4, 4))
     with pytest.raises(ValueError, match="float32"):
         inward_feather(torch.zeros(4, 4, dtype=torch.float64), 2.0)
 

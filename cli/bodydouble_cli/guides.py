@@ -32,7 +32,7 @@ _OPTIONS = (
         "--measures",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="*.measures.json of `bodydouble measure`: gives the new face the plate's grain.",
+        help="*.measures.json of `bodydouble measure`: gives the new face the plate's grain and blur.",
     ),
 )
 
@@ -58,10 +58,12 @@ def chosen_guides(
     for name, given, channel in (("matte-in", matte_in, matte_channel), ("holdout", holdout, holdout_channel)):
         if channel is not None and given is None:
             raise UsageError(f"channel {channel}: of which matte? Give --{name} too.")
+    measured = None if measures is None else read_measures(measures)
     found = Guides(
         _matte(matte_in, matte_channel),
         _matte(holdout, holdout_channel),
-        None if measures is None else read_measures(measures).grain,
+        None if measured is None else measured.grain,
+        None if measured is None else measured.spread,
     )
     return None if found == Guides() else found
 

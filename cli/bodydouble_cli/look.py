@@ -43,6 +43,13 @@ _OPTIONS = (
         help="Matte's reach: 0 brows, 1 hairline.",
     ),
     click.option(
+        "--grow",
+        type=float,
+        default=DEFAULT.grow,
+        show_default=True,
+        help="Move the matte's outline outwards, inwards below 0, in % of the crop.",
+    ),
+    click.option(
         "--edge", type=float, default=DEFAULT.edge, show_default=True, help="Ramp inside the outline, in % of the crop."
     ),
     click.option(
@@ -60,6 +67,21 @@ _OPTIONS = (
         help="Coarsest bands that stay the plate's: more keeps more of its light and tone.",
     ),
     click.option(
+        "--colour-match",
+        type=click.Choice(["low", "ring", "none"]),
+        default=DEFAULT.colour_match,
+        show_default=True,
+        help="Light and tone: low, those bands of the plate; ring, the swap's with the plate's mean and deviation in a"
+        " ring inside the outline; none, the swap's.",
+    ),
+    click.option(
+        "--contrast",
+        type=float,
+        default=DEFAULT.contrast,
+        show_default=True,
+        help="Share of the plate's local contrast that the new face gets: 0 its own, 1 the plate's.",
+    ),
+    click.option(
         "--precision",
         type=click.Choice(["fp32", "bf16"]),
         default=DEFAULT.precision,
@@ -72,6 +94,20 @@ _OPTIONS = (
         default=DEFAULT.grain,
         show_default=True,
         help="Strength of the plate's grain on the new face, with --measures; 0 for none.",
+    ),
+    click.option(
+        "--defocus",
+        type=float,
+        default=DEFAULT.defocus,
+        show_default=True,
+        help="Share of the plate's defocus that the new face gets, with --measures; 0 for none.",
+    ),
+    click.option(
+        "--motion-blur",
+        type=float,
+        default=DEFAULT.motion_blur,
+        show_default=True,
+        help="Share of the plate's motion blur that the new face gets, with --measures; 0 for none.",
     ),
 )
 

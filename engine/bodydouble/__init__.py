@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from bodydouble.plates.images import read_plate, write_plate
     from bodydouble.plates.modelspace import ModelSpace
     from bodydouble.plates.plate import Plate
+    from bodydouble.plates.platemeasures import ShotMeasures, measure_plate, read_measures, write_measures
     from bodydouble.plates.reading import find_plate, read_frame
     from bodydouble.plates.sequences import PlateSequence
     from bodydouble.reviews.reviewing import review
     from bodydouble.rights import RightsRecord, read_rights
     from bodydouble.settings import AlignSettings, ExtractSettings, SwapSettings, TrainSettings
     from bodydouble.swap.framejob import FrameResult
+    from bodydouble.swap.guides import Guides, MatteFiles
+    from bodydouble.swap.holdouts import find_holdouts
+    from bodydouble.swap.lookfile import ShotLook, read_look, write_look
     from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
     from bodydouble.swap.swapping import swap_sequence
     from bodydouble.swap.swapstages import (
@@ -57,11 +61,15 @@ _MODULE_OF = {
     "Faceset": "training.facesets",
     "FrameRange": "plates.frames",
     "FrameResult": "swap.framejob",
+    "Guides": "swap.guides",
+    "MatteFiles": "swap.guides",
     "ModelSpace": "plates.modelspace",
     "Plate": "plates.plate",
     "PlateSequence": "plates.sequences",
     "RightsRecord": "rights",
     "ShotFaces": "alignment.shotfaces",
+    "ShotLook": "swap.lookfile",
+    "ShotMeasures": "plates.platemeasures",
     "SwapModel": "swap.swapframe",
     "SwapSettings": "settings",
     "TrainProgress": "training.trainjob",
@@ -75,13 +83,17 @@ _MODULE_OF = {
     "extract": "training.facesets",
     "face_matte": "swap.swapstages",
     "face_region": "swap.swapstages",
+    "find_holdouts": "swap.holdouts",
     "find_plate": "plates.reading",
     "inspect": "inspecting",
     "load_comb": "network.checkpoint",
     "load_swap_model": "swap.swapframe",
+    "measure_plate": "plates.platemeasures",
     "model_space_to_plate": "swap.swapstages",
     "plate_to_model_space": "swap.swapstages",
     "read_frame": "plates.reading",
+    "read_look": "swap.lookfile",
+    "read_measures": "plates.platemeasures",
     "read_plate": "plates.images",
     "read_rights": "rights",
     "read_shot_faces": "alignment.shotfaces",
@@ -91,6 +103,8 @@ _MODULE_OF = {
     "swap_sequence": "swap.swapping",
     "train": "training.training",
     "warp_to_crop": "swap.swapstages",
+    "write_look": "swap.lookfile",
+    "write_measures": "plates.platemeasures",
     "write_plate": "plates.images",
     "write_shot_faces": "alignment.shotfaces",
 }
@@ -106,11 +120,15 @@ __all__ = [
     "Faceset",
     "FrameRange",
     "FrameResult",
+    "Guides",
+    "MatteFiles",
     "ModelSpace",
     "Plate",
     "PlateSequence",
     "RightsRecord",
     "ShotFaces",
+    "ShotLook",
+    "ShotMeasures",
     "SwapModel",
     "SwapSettings",
     "TrainProgress",
@@ -125,13 +143,17 @@ __all__ = [
     "extract",
     "face_matte",
     "face_region",
+    "find_holdouts",
     "find_plate",
     "inspect",
     "load_comb",
     "load_swap_model",
+    "measure_plate",
     "model_space_to_plate",
     "plate_to_model_space",
     "read_frame",
+    "read_look",
+    "read_measures",
     "read_plate",
     "read_rights",
     "read_shot_faces",
@@ -141,6 +163,8 @@ __all__ = [
     "swap_sequence",
     "train",
     "warp_to_crop",
+    "write_look",
+    "write_measures",
     "write_plate",
     "write_shot_faces",
 ]

@@ -205,9 +205,13 @@ class SwapSettings:
 
     Attributes:
         forehead: reach of the matte over the forehead, 0 at the brows, 1 about the hairline.
+        grow: how far the matte's outline is moved outwards, inwards below 0.
         edge: width of the ramp inside the matte's outline over which pixels pass from the plate to the blend.
         sigma: inward smoothing of the mask in every band of the blend, in pixels of that band.
-        plate_levels: how many bands, from the coarsest, are wholly the plate's: its light and tone.
+        plate_levels: how many bands, from the coarsest, hold light and tone.
+        colour_match: whose those are: "low" the plate's, wholly; "ring" the swap's, with the plate's mean and deviation
+            in a ring inside the outline; "none" the swap's as they are.
+        contrast: share of the plate's local contrast that the new face is given, 0 for its own.
         blend_size: side of the crop the blend works on, in pixels; None for the power of two that holds the largest
             face of the shot, or the network's size where that is smaller: nothing of the swap is lost.
         min_confidence: faces below it count as no face.
@@ -216,24 +220,35 @@ class SwapSettings:
         layers: add what comp asks for to every frame as channels, see `bodydouble.swap.swaplayers`.
         precision: of the network, "fp32" or "bf16" autocast.
         grain: strength of the plate's grain on the new face, as far as the shot's measures know it; 0 for none.
+        defocus, motion_blur: share of the blur that the plate has and the swap lacks, as far as the shot's measures
+            know it; 0 for none.
     """
 
     forehead: float = 0.6
+    grow: float = 0.0
     edge: float = 3.0
     sigma: float = 1.0
     plate_levels: int = 2
+    colour_match: Literal["low", "ring", "none"] = "low"
+    contrast: float = 0.0
     blend_size: int | None = None
     min_confidence: float = 0.1
     on_no_face: Literal["fail", "plate", "black"] = "fail"
     layers: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     grain: float = 1.0
+    defocus: float = 1.0
+    motion_blur: float = 1.0
 
     def __post_init__(self) -> None:
         _require(0 <= self.forehead <= 1.5, f"forehead is 0..1.5, not {self.forehead}")
+        _require(-10 <= self.grow <= 10, f"grow is -10..10 hundredths of the crop, not {self.grow}")
         _require(0 <= self.edge <= 20, f"edge is 0..20 hundredths of the crop, not {self.edge}")
         _require(self.sigma >= 0, f"sigma is not negative, not {self.sigma}")
         _require(self.plate_levels >= 0, f"plate levels are not negative, not {self.plate_levels}")
+        matches = ("low", "ring", "none")
+        _require(self.colour_match in matches, f"colour match is low, ring or none, not {self.colour_match}")
+        _require(0 <= self.contrast <= 1, f"contrast is a share of the plate's, 0..1, not {self.contrast}")
         size = self.blend_size
         _require(size is None or 16 <= size <= 8192, f"blend size is 16..8192 pixels, not {size}")
         _require(0 <= self.min_confidence <= 1, f"confidence is 0..1, not {self.min_confidence}")
@@ -242,6 +257,8 @@ class SwapSettings:
         )
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
         _require(0 <= self.grain <= 4, f"grain is 0..4 times the plate's, not {self.grain}")
+        _require(0 <= self.defocus <= 4, f"defocus is 0..4 times the plate's, not {self.defocus}")
+        _require(0 <= self.motion_blur <= 4, f"motion blur is 0..4 times the plate's, not {self.motion_blur}")
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,15 @@ VERSION = 1
 
 SETTINGS: Mapping[str, type] = {
     "forehead": float,
+    "grow": float,
     "edge": float,
     "sigma": float,
     "plate_levels": int,
+    "colour_match": str,
+    "contrast": float,
     "grain": float,
+    "defocus": float,
+    "motion_blur": float,
 }
 """Knob, and setting of the engine of the same name, and its type."""
 

@@ -77,7 +77,7 @@ def read_look(node: nuke.Gizmo) -> Look:
     for name, kind in SETTINGS.items():
         knob = node[name]
         settings[name] = kind(knob.value())
-        if knob.isAnimated():
+        if kind is not str and knob.isAnimated():  # a menu holds for the whole shot
             frames: Iterable[float] = frame_list(node) if knob.hasExpression() else knob.getKeyList()
             keys[name] = {int(frame): kind(knob.getValueAt(frame)) for frame in frames}
     return Look(settings, keys)

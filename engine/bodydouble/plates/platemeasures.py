@@ -21,6 +21,7 @@ from bodydouble.plates.colour import Colour
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.plates.reading import read_frame
 from bodydouble.plates.sequences import PlateSequence
+from bodydouble.plates.spreadmeasures import measure_spread
 from bodydouble.swap.grain import (
     GrainSamples,
     ShotGrain,
@@ -29,10 +30,12 @@ from bodydouble.swap.grain import (
     grain_from_document,
     pair_samples,
 )
+from bodydouble.swap.spread import ShotSpread, spread_from_document
+from bodydouble.swap.swapframe import SwapModel
 from bodydouble.swap.swapstages import face_region, plate_to_model_space
 from bodydouble.writing import atomic_path
 
-SCHEMA, VERSION = "bodydouble.measures", 1
+SCHEMA, VERSION = "bodydouble.measures", 2
 PAIRS = 6
 
 
@@ -45,12 +48,14 @@ class ShotMeasures:
         space: the model space they are given in.
         frames: what was measured.
         grain: None where too little could be seen of it.
+        spread: defocus and motion blur that one persona's swaps lack; None where no model was asked.
     """
 
     plate: str
     space: ModelSpace
     frames: tuple[int, ...]
     grain: ShotGrain | None
+    spread: ShotSpread | None = None
 
 
 def measured_frames(plate: PlateSequence, shot: ShotFaces, person: int | None) -> list[tuple[int, int]]:
@@ -70,7 +75,7 @@ def measure_plate(
     colour: Colour,
     colorspace: str | None = None,
     person: int | None = None,
-    space: ModelSpace | None = None,
+    model: SwapModel | None = None,
 ) -> ShotMeasures:
     """Measure a shot around one person's face.
 
@@ -78,13 +83,14 @@ def measure_plate(
         plate, shot: the frames and where the faces are.
         colour, colorspace: see `swap_frame`.
         person: whose face; None for the most prominent person.
-        space: the model's; measures count in it.
+        model: measures count in its model space, and its persona's swaps are what the plate's blur is measured
+            against; None for the usual space, and no blur.
 
     Raises:
         NoFaceError: nobody in the shot.
         PlateError: a frame cannot be read.
     """
-    space = space or ModelSpace()
+    space = ModelSpace() if model is None else model.card.model_space
     wanted = measured_frames(plate, shot, person)
     if not wanted:
         raise NoFaceError(f"{plate.pattern}: no frame shows the face; run `bodydouble align` and look at it.")
@@ -95,7 +101,8 @@ def measure_plate(
         if after is not None:
             pairs.append(after)
     used = tuple(sorted({frame for pair in wanted for frame in pair}))
-    return ShotMeasures(plate.pattern, space, used, estimate_grain(pairs, singles))
+    spread = None if model is None else measure_spread(plate, shot, model, colour, colorspace, person)
+    return ShotMeasures(plate.pattern, space, used, estimate_grain(pairs, singles), spread)
 
 
 def _pieces(
@@ -132,6 +139,7 @@ def write_measures(path: str | Path, measures: ShotMeasures) -> None:
         "space": measures.space.as_dict(),
         "frames": list(measures.frames),
         "grain": None if measures.grain is None else measures.grain.to_document(),
+        "spread": None if measures.spread is None else measures.spread.to_document(),
     }
     with atomic_path(Path(path)) as temporary:
         temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
@@ -140,11 +148,13 @@ def write_measures(path: str | Path, measures: ShotMeasures) -> None:
 def read_measures(path: str | Path) -> ShotMeasures:
     """Read `*.measures.json`. Raises SidecarError that names the file and what is wrong."""
     data = read_document(path, SidecarError, "`bodydouble measure` makes it.")
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") != VERSION:
-        raise SidecarError(f"{path}: no measures of version {VERSION} (`schema` {SCHEMA}).")
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or data.get("version") not in (1, VERSION):
+        raise SidecarError(f"{path}: no measures of a version up to {VERSION} (`schema` {SCHEMA}).")
     try:
         grain = None if data["grain"] is None else grain_from_document(data["grain"])
         frames = tuple(int(frame) for frame in data["frames"])
-        return ShotMeasures(str(data["plate"]), ModelSpace(**data["space"]), frames, grain)
-    except (KeyError, TypeError, ValueError, BodydoubleError) as error:
+        blur = data.get("spread")  # version 1 knew of none
+        spread = None if blur is None else spread_from_document(blur)
+        return ShotMeasures(str(data["plate"]), ModelSpace(**data["space"]), frames, grain, spread)
+    except (AttributeError, KeyError, TypeError, ValueError, BodydoubleError) as error:
         raise SidecarError(f"{path}: {error}. Run `bodydouble measure` again.") from error

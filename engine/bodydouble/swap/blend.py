@@ -29,6 +29,7 @@ def blend(
     plate_levels: int = 2,
     levels: int | None = None,
     known: torch.Tensor | None = None,
+    own_light: bool = False,
 ) -> torch.Tensor:
     """Blend band by band: the plate's coarsest `plate_levels` bands, the swap's others inside the mask.
 
@@ -42,6 +43,7 @@ def blend(
         known: N×1×H×W float32 in [0, 1], where S means anything; None for everywhere. A decoder trained with a masked
             loss says nothing outside its matte, and that nothing would enter the coarse bands: where S is not known,
             S - T is carried on from the coarser level, so that a tone difference stays a coarse band.
+        own_light: take the coarsest bands from the swap, over all of the mask, instead.
 
     Returns:
         N×C×H×W float32. Where `mask` is 0 it is the plate to the bit.
@@ -56,10 +58,10 @@ def blend(
     # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
     halves_well = all(side % (1 << _WINDOWED) == 0 for side in plate.shape[-2:])
     depth = _WINDOWED if known is not None and halves_well else 0
-    window = _Window(slice(None), slice(None)) if known is None or not depth else _window(mask * known)
+    window = _Window(slice(None), slice(None)) if known is None or not depth else _window(torch.maximum(mask, known))
     part, inside = window.cut(plate), window.cut(mask)
     trust = torch.ones_like(mask) if known is None else window.cut(known)
-    settings = _Bands(sigma, plate_levels, window, depth, (plate.shape[-2], plate.shape[-1]))
+    settings = _Bands(sigma, plate_levels, own_light, window, depth, (plate.shape[-2], plate.shape[-1]))
     _, change = _change(window.cut(swap) - part, trust, inside, levels, settings)
     result = plate.clone()
     # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
@@ -106,6 +108,7 @@ class _Bands:
 
     sigma: float
     plate_levels: int
+    own_light: bool
     window: _Window
     depth: int
     size: tuple[int, int]
@@ -145,6 +148,8 @@ def _change(
         filled, change = expected.add_(band), enlarge(change, difference.shape[-2:])
     if level > bands.plate_levels:
         change.addcmul_(band, level_mask(mask, bands.sigma))
+    elif bands.own_light:
+        change.add_(band)
     return filled, change
 
 

@@ -216,7 +216,8 @@ def _write_patch(
     swap, matte = black_crop(job.model.comb.dims.size)
     if swapped.swap is not None and arrived.face is not None:
         swap = swapped.swap.cpu()
-        matte = face_matte(arrived.face, swap.shape[-1], job.look.at(arrived.frame).forehead)
+        look = job.look.at(arrived.frame)
+        matte = face_matte(arrived.face, swap.shape[-1], look.forehead, look.grow)
     from_working = job.colour.converter(space.primaries, str(stamp[PREFIX + "colorspace"]))
     write_patch(path, swap, matte, arrived.face, from_working, space, stamp)
 

@@ -1,4 +1,4 @@
-"""What a swap may be given beside the plate and the faces: an artist's mattes, frame by frame, and the shot's grain.
+"""What a swap may be given beside the plate and the faces: an artist's mattes, and the shot's grain and blur.
 
 Mattes are image sequences of the plate's size: `matte_in` says where the new face may show (1 everywhere it may),
 `holdout` what lies in front of it (1 where the plate must stay). Everything here is a function of the frame number
@@ -21,6 +21,7 @@ from bodydouble.plates.images import read_plate
 from bodydouble.plates.plate import Part, Plate, Region
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.swap.grain import ShotGrain
+from bodydouble.swap.spread import FrameSpread, ShotSpread
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,14 @@ class FrameGuides:
         clear: 1×1×H×W, 0 where something lies in front of the face, of which the swap knows nothing; None for nothing.
         grain: the shot's; None to add none.
         frame: seed of the grain.
+        spread: blur that the frame's swap lacks; None to add none.
     """
 
     shown: Tensor | None = None
     clear: Tensor | None = None
     grain: ShotGrain | None = None
     frame: int = 0
+    spread: FrameSpread | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Guides:
     matte_in: MatteFiles | None = None
     holdout: MatteFiles | None = None
     grain: ShotGrain | None = None
+    spread: ShotSpread | None = None
 
     def read(self, frame: int, region: Region, size: tuple[int, int], device: torch.device) -> FrameGuides:
         """The guides of a frame; see `MatteFiles.read`."""
@@ -93,13 +97,19 @@ class Guides:
         if self.matte_in is not None:
             given = _tensor(self.matte_in.read(frame, region, size), device)
             shown = given if shown is None else shown * given
-        return FrameGuides(shown, clear, self.grain, frame)
+        return FrameGuides(shown, clear, self.grain, frame, self._spread(frame))
+
+    def _spread(self, frame: int) -> FrameSpread | None:
+        return None if self.spread is None else self.spread.frames.get(frame)
 
     def content(self, frame: int) -> dict[str, Any]:
         """What the guides add to the things a frame is made of; empty without any."""
         files = {"matte_in": self.matte_in, "holdout": self.holdout}
         parts: dict[str, Any] = {name: files[name].content(frame) for name in files if files[name] is not None}  # type: ignore[union-attr]
-        return parts if self.grain is None else {**parts, "grain": self.grain.to_document()}
+        if self.grain is not None:
+            parts["grain"] = self.grain.to_document()
+        spread = self._spread(frame)
+        return parts if spread is None else {**parts, "spread": [spread.defocus, *spread.motion]}
 
 
 def _tensor(matte: NDArray[np.float32], device: torch.device) -> Tensor:

@@ -82,7 +82,7 @@ class _Looking:
         size = self.comb.dims.size
         crop = warp_to_crop(piece, face, size)
         shown = decode(self.comb, encode(self.comb, crop), self.performer)
-        matte = face_matte(face, size, SwapSettings().forehead, self.device)
+        matte = face_matte(face, size, SwapSettings().forehead, device=self.device)
         return _Seen(piece, crop, difference(crop, shown, matte), matte)
 
 

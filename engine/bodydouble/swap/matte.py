@@ -1,4 +1,4 @@
-"""Mattes from polygons: exact anti-aliased coverage, signed distance, growing, shrinking and feathering.
+"""Mattes from polygons: exact anti-aliased coverage, and feathering.
 
 Convention: polygons are (K, 2) rows of (x, y) in *pixel-centre* coordinates: (0, 0) is the centre of the first pixel,
 whose square is [-0.5, 0.5)². Either direction round is the same shape. Points may lie outside the image.
@@ -90,55 +90,6 @@ def _cut(
     return start[edge] + share[0][:, None] * along, start[edge] + share[1][:, None] * along
 
 
-def signed_distance(
-    polygon: npt.ArrayLike, size: tuple[int, int], device: torch.device | str | None = None
-) -> torch.Tensor:
-    """Distance of each pixel centre to the polygon's outline, in pixels: positive inside, negative outside.
-
-    Args:
-        polygon: (K, 2) points of a simple polygon; pixel-centre coordinates.
-        size: (height, width).
-        device: where the result goes; it is computed on the CPU.
-
-    Returns:
-        height×width float32.
-    """
-    points = torch.from_numpy(_points(polygon))
-    y = torch.arange(size[0], dtype=torch.float32)[:, None]
-    x = torch.arange(size[1], dtype=torch.float32)[None, :]
-    nearest = torch.full(size, torch.inf)
-    inside = torch.zeros(size, dtype=torch.bool)
-    for a, b in zip(points.tolist(), points.roll(-1, 0).tolist(), strict=True):
-        edge_x, edge_y = b[0] - a[0], b[1] - a[1]
-        length_squared = edge_x * edge_x + edge_y * edge_y
-        if length_squared == 0:
-            continue
-        from_x, from_y = x - a[0], y - a[1]
-        along = ((from_x * (edge_x / length_squared)) + from_y * (edge_y / length_squared)).clamp_(0, 1)
-        squared = (from_x - along * edge_x).square_() + (from_y - along * edge_y).square_()
-        torch.minimum(nearest, squared, out=nearest)
-        crossed = (y >= min(a[1], b[1])) & (y < max(a[1], b[1]))  # even-odd rule, one end of each edge counted
-        if edge_y != 0:
-            inside ^= crossed & (from_x < from_y * (edge_x / edge_y))
-    distance = nearest.sqrt_()
-    return torch.where(inside, distance, -distance).to(device=device)
-
-
-def offset_matte(
-    polygon: npt.ArrayLike, size: tuple[int, int], offset_px: float, device: torch.device | str | None = None
-) -> torch.Tensor:
-    """Coverage of the polygon grown (`offset_px` > 0, round corners) or shrunk (< 0) by whole or part pixels.
-
-    Anti-aliased by distance: a pixel whose centre lies on the new outline has one half. At 0 it is `polygon_matte`.
-
-    Returns:
-        height×width float32 in [0, 1].
-    """
-    if offset_px == 0:
-        return polygon_matte(polygon, size, device)
-    return (signed_distance(polygon, size, device) + (offset_px + 0.5)).clamp_(0, 1)
-
-
 def inward_feather(matte: torch.Tensor, width_px: float) -> torch.Tensor:
     """A smooth ramp from 0 on the matte's outline to its full value `width_px` inside; never above the matte.
 
@@ -158,13 +109,13 @@ def inward_feather(matte: torch.Tensor, width_px: float) -> torch.Tensor:
     if width_px == 0:
         return matte
     sigma_px = width_px / 2  # at the ramp's end B = Φ(2) = 0.977, far enough from 1 for erfinv
-    blurred = _wide_gaussian(matte, sigma_px)
+    blurred = wide_gaussian(matte, sigma_px)
     depth = torch.erfinv((2 * blurred - 1).clamp_(0, 1)) * (sigma_px * math.sqrt(2))
     return _smoothstep((depth / width_px).clamp_(0, 1)) * matte
 
 
-def _wide_gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
-    """`gaussian` of …×H×W to about 1e-4: a wide one on a smaller image, whose pixels are means of k×k."""
+def wide_gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
+    """`gaussian` of …×H×W to about 1e-4 of its range: a wide one on a smaller image, whose pixels are means of k×k."""
     k = 1
     while sigma_px / (2 * k) >= _SIGMA_OF_SMALL:
         k *= 2

@@ -254,10 +254,12 @@ def blend_face(
     frame, crop, seconds, space = swapped.frame, swapped.crop, dict(spent), model.card.model_space
     plate, face, piece = frame.plate, frame.face, frame.piece
     with timed(seconds, "blend"):
-        size = crop.shape[-1]
-        matte = face_matte(face, size, settings.forehead, piece.picture.device)
+        size, device = crop.shape[-1], piece.picture.device
+        matte = face_matte(face, size, settings.forehead, settings.grow, device)
+        known = face_matte(face, size, model.card.forehead, device=device)
         clear = None if guides is None or guides.clear is None else clear_crop(piece, face, size, guides.clear)
-        blended = blend_crop(swapped.swap, crop, matte, settings, clear, space)
+        spread = None if guides is None else guides.spread
+        blended = blend_crop(swapped.swap, crop, matte, settings, clear, space, known, spread)
         picture, region_matte = composite(blended, piece, face, settings, guides)
         from_working = colour.converter(space.primaries, frame.source)
         result = model_space_to_plate(plate, picture, region_matte, piece.region, from_working, space)

@@ -33,6 +33,8 @@ from bodydouble.swap.blend import blend
 from bodydouble.swap.grain import add_grain
 from bodydouble.swap.guides import FrameGuides
 from bodydouble.swap.matte import inward_feather, polygon_matte
+from bodydouble.swap.spread import FrameSpread, add_spread
+from bodydouble.swap.tone import calm_chroma, compressed, match_contrast, match_ring, stretched
 from bodydouble.swap.warp import resize, warp
 
 SMALLEST_HALF = 2.0**-14
@@ -138,16 +140,19 @@ def decode(comb: Comb, latent: Tensor, persona: str, precision: str = "fp32") ->
         return comb.decode(latent, persona).float().contiguous()
 
 
-def face_matte(face: Face, size: int, forehead: float, device: torch.device | str = "cpu") -> Tensor:
+def face_matte(face: Face, size: int, forehead: float, grow: float = 0.0, device: torch.device | str = "cpu") -> Tensor:
     """Coverage of the face's outline in the crop, 1×1×size×size; it ends at the crop's rim."""
-    outline = polygon_matte(apply(crop_from_unit(size), unit_outline(face, forehead)), (size, size), device)
+    outline = polygon_matte(apply(crop_from_unit(size), unit_outline(face, forehead, grow)), (size, size), device)
     unit_from_crop = np.asarray(np.linalg.inv(crop_from_unit(size)), np.float64)
     return (outline * inside_crop(unit_from_crop, (size, size), torch.device(device), RIM))[None, None]
 
 
-def unit_outline(face: Face, forehead: float) -> NDArray[np.float64]:
-    """The face's outline in the unit crop, where pixels are square whatever the plate's are: (K, 2)."""
-    return face_outline(apply(face.unit_from_plate, face.landmarks_px), forehead)
+def unit_outline(face: Face, forehead: float, grow: float = 0.0) -> NDArray[np.float64]:
+    """The face's outline in the unit crop, where pixels are square whatever the plate's are: (K, 2).
+
+    `grow`: how far it is moved outwards, in hundredths of the crop's side.
+    """
+    return face_outline(apply(face.unit_from_plate, face.landmarks_px), forehead, grow / 100)
 
 
 def blend_crop(
@@ -157,6 +162,8 @@ def blend_crop(
     settings: SwapSettings,
     clear: Tensor | None = None,
     space: ModelSpace | None = None,
+    known: Tensor | None = None,
+    spread: FrameSpread | None = None,
 ) -> Tensor:
     """The swap with the plate's light, in the crop's size.
 
@@ -164,16 +171,27 @@ def blend_crop(
         swap: 1×3×s×s, what the decoder returned; enlarged to the crop's size first.
         crop: 1×3×r×r, the plate's crop.
         matte: 1×1×r×r.
-        settings: bands and smoothing.
-        space: the model's.
+        settings: bands, smoothing, tone, blur.
         clear: 1×1×r×r, 0 where something lies in front of the face: its light is not taken for the face's.
+        space: the model's.
+        known: 1×1×r×r, where the decoder was trained to say something; None for the matte.
+        spread: blur that the swap lacks, as the shot was measured; None for none.
     """
-    # A pixel that is a little of both says nothing of the face.
-    known = matte if clear is None else matte * ((clear - _CLEAR) / (1 - _CLEAR)).clamp(0, 1)
-    space = space or ModelSpace()
-    swap = resize(swap, (crop.shape[-2], crop.shape[-1]))
-    new, old = _stretched(swap, space), _stretched(crop, space)
-    blended = _compressed(blend(new, old, matte, settings.sigma, settings.plate_levels, known=known), space)
+    space, known = space or ModelSpace(), matte if known is None else known
+    if clear is not None:  # a pixel that is a little of both says nothing of the face
+        known = known * ((clear - _CLEAR) / (1 - _CLEAR)).clamp(0, 1)
+    if swap.shape[-1] < crop.shape[-1]:  # enlarged, the grid of its up-sampling would be seen
+        swap = calm_chroma(swap)
+    new = stretched(resize(swap, (crop.shape[-2], crop.shape[-1])), space)
+    old = stretched(crop, space)
+    if spread is not None:
+        new = add_spread(new, known, spread, settings.defocus, settings.motion_blur)
+    if settings.contrast > 0:
+        new = match_contrast(new, old, known, settings.contrast)
+    if settings.colour_match == "ring":
+        new = match_ring(new, old, known)
+    own_light = settings.colour_match != "low"
+    blended = compressed(blend(new, old, matte, settings.sigma, settings.plate_levels, None, known, own_light), space)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
     return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
 
@@ -210,7 +228,7 @@ def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: T
     `shown`: 1×1×H×W that it is multiplied with; None for 1 everywhere.
     """
     unit_from_region = plate.unit_from_region(face)
-    polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead))
+    polygon = apply(np.linalg.inv(unit_from_region), unit_outline(face, settings.forehead, settings.grow))
     coverage = polygon_matte(polygon, plate.size, plate.picture.device)
     inside = inside_crop(unit_from_region, plate.size, plate.picture.device, RIM)
     side_px = 1 / similarity_scale(unit_from_region)
@@ -248,30 +266,6 @@ def model_space_to_plate(
     shown = x0, y0, x0 + rgb.shape[1], y0 + rgb.shape[0]
     # Some log encodings have no number for light below black.
     return plate.with_rgb(shown, rgb, changed[window] & np.isfinite(rgb).all(axis=2))
-
-
-def _stretched(picture: Tensor, space: ModelSpace) -> Tensor:
-    """Model space with a plain logarithm of light above white.
-
-    The shoulder packs highlights: the few hundredths by which a blend shifts the tone of skin would be a third of a
-    highlight's light. Here they are the same share of the light as at white.
-    """
-    bright = picture > space.white
-    if not bool(bright.any()):
-        return picture
-    result = picture.clone()
-    result[bright] = space.white + space.white_slope * torch.log(from_model(picture[bright], space))
-    return result
-
-
-def _compressed(picture: Tensor, space: ModelSpace) -> Tensor:
-    """Inverse of `_stretched`."""
-    bright = picture > space.white
-    if not bool(bright.any()):
-        return picture
-    result = picture.clone()
-    result[bright] = to_model(torch.exp((picture[bright] - space.white) / space.white_slope), space)
-    return result
 
 
 def clear_crop(plate: PlateRegion, face: Face, size: int, clear: Tensor) -> Tensor:
