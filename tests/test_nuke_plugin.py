@@ -102,8 +102,12 @@ def test_every_setting_of_the_node_is_one_of_the_engine_and_a_knob(gizmo: ReadSc
     settings = re.findall(r'"(\w+)": (\w+)', found[1])
     engine = {item.name: item.default for item in fields(SwapSettings)}
     knobs = {words[1]: words[0] for words in gizmo.nodes[0].user_knobs}
+    menus = {words[1]: words[words.index("M") + 1].split() for words in gizmo.nodes[0].user_knobs if "M" in words}
     for name, kind in settings:
         assert knobs[name] == {"float": "7", "int": "3", "bool": "6", "str": "4"}[kind]
+        if kind == "str":
+            assert menus[name][0] == engine[name]
+            continue
         default = gizmo.nodes[0].knobs.get(name, "0")
         assert str(float(default)) == str(float(engine[name])), f"{name}: the node and the engine begin differently"
 
