@@ -4,9 +4,9 @@
     python benchmarks/bench.py --quick         # once instead of five times each: is everything still there?
 
 Uses the bundled shot and model alone. Stages and peers are *CPU seconds of one thread*, the least of several runs:
-other work on the machine hardly shows in them. Only scaling is measured by the clock, and needs an idle machine. Peers
-come with the extra `bench`; those that are not installed are left out, and said to be. docs/performance.md keeps the
-page of the reference run.
+other work on the machine hardly shows in them. Only scaling is measured by the clock; the page says whether the machine
+was idle enough for it. Peers come with the extra `bench`; those that are not installed are left out, and said to be.
+docs/performance.md keeps the page of the reference run.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from bodydouble.demo import BUNDLED, PERSONA
 from bodydouble.network.comb import Comb, CombDims
 from bodydouble.swap.swapstages import blend_size
 from peers import peer_rows
+from scaling import HEADS, arrangements, measured, scaling_rows, start_up_seconds, verdict
 from timing import Row, cpu_seconds, milliseconds, table
 
 FRAME = 1030
@@ -176,7 +177,7 @@ def network_flops(comb: Comb) -> float:
     return float(counter.get_total_flops())
 
 
-# ---------------------------------------------------------------- memory and scaling
+# ---------------------------------------------------------------- memory, scaling, sizes
 
 
 def swap_run(folder: Path, frames: str, threads: int) -> tuple[float, float, float]:
@@ -197,17 +198,26 @@ def swap_run(folder: Path, frames: str, threads: int) -> tuple[float, float, flo
     return time.monotonic() - start, usage.ru_utime + usage.ru_stime, peak
 
 
-def run_rows(shot: Shot, quick: bool) -> list[Row]:
-    """Whole runs: how time and memory grow with frames and with cores."""
-    bodydouble.write_shot_faces(shot.folder / "faces.json", shot.shot)
-    ranges = [("1 frame", "1030", 1), ("5 frames", "1028-1032", 1)]
-    if not quick and (os.cpu_count() or 1) > 1:
-        ranges += [(f"5 frames, {cores} cores", "1028-1032", cores) for cores in (2, 4, 8) if cores <= os.cpu_count()]
+def run_rows(shot: Shot) -> list[Row]:
+    """Whole runs: how memory grows with frames."""
     rows = []
-    for name, frames, threads in ranges:
-        clock, busy, peak = swap_run(shot.folder, frames, threads)
+    for name, frames in (("1 frame", "1030"), ("5 frames", "1028-1032")):
+        clock, busy, peak = swap_run(shot.folder, frames, 1)
         rows.append(Row(name, (f"{clock:.1f}", f"{busy:.1f}", f"{peak:.2f}")))
     return rows
+
+
+def scaling(shot: Shot) -> str:
+    """The table of threads and processes, and whether the machine was idle enough for it."""
+    faces = shot.folder / "all.faces.json"
+    whole = bodydouble.align_shot(shot.plate, shot.plate.frames, shot.colour, None, bodydouble.AlignSettings())
+    bodydouble.write_shot_faces(faces, whole)
+    start_up = start_up_seconds(shot.folder, faces)
+    cores = len(os.sched_getaffinity(0))
+    paces = [(one, measured(shot.folder, faces, one, start_up)) for one in arrangements(cores)]
+    frames = len(shot.plate.frames)
+    told = f"The bundled shot's {frames} frames by each process; start-up ({start_up:.1f} CPU s) is left out."
+    return f"{told} {verdict(paces)}\n\n{table(HEADS, scaling_rows(paces))}"
 
 
 def size_rows(times: int, quick: bool) -> list[Row]:
@@ -244,9 +254,11 @@ def page(quick: bool) -> Iterator[str]:
         yield "## Peers\n\nOne thread, CPU milliseconds; *times* is over ours.\n\n" + table(
             ("what", "ms", "times", "note"), list(peer_rows(times))
         )
-        yield "## Memory and cores\n\n`bodydouble swap` as a process, start-up included.\n\n" + table(
-            ("run", "clock, s", "CPU, s", "peak, GiB"), run_rows(shot, quick)
+        bodydouble.write_shot_faces(shot.folder / "faces.json", shot.shot)
+        yield "## Memory\n\n`bodydouble swap` as a process, start-up included.\n\n" + table(
+            ("run", "clock, s", "CPU, s", "peak, GiB"), run_rows(shot)
         )
+        yield "## Scaling\n\n" + ("Not measured: --quick." if quick else scaling(shot))
     yield "## Network by resolution\n\nFull width, one picture, encoder and one decoder, one thread.\n\n" + table(
         ("comb", "GFLOP", "million weights", "fp32, s", "bf16, s"), size_rows(times, quick)
     )

@@ -32,9 +32,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def python() -> Command:
     """Runs a Python program in a process of its own that sees this checkout: `python("-c", "...")`."""
-    # Setting it keeps the test working where the checkout is not installed.
-    paths = [str(ROOT / "engine"), str(ROOT / "cli"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "100"}
+    environment = _seeing_this_checkout()
 
     def run(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -49,13 +47,27 @@ def python() -> Command:
     return run
 
 
+def _seeing_this_checkout() -> dict[str, str]:
+    """The environment with paths that keep a test working where the checkout is not installed."""
+    paths = [str(ROOT / "engine"), str(ROOT / "cli"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "100"}
+
+
 @pytest.fixture(scope="session")
-def demo_out(python: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `bodydouble demo` makes: run once for all tests that look at it."""
-    out = tmp_path_factory.mktemp("demo") / "demo_out"
-    done = python("-m", "bodydouble_cli", "demo", "-o", out, timeout=1800)
+def demo_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` makes: run once for all tests that look at it.
+
+    Its installing is left out (`-o`: taken as done), since it fetches packages; `.ci/run` begins with that.
+    """
+    folder = tmp_path_factory.mktemp("demo")
+    command = folder / "bin" / "bodydouble"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bodydouble_cli "$@"\n')
+    command.chmod(0o755)
+    words = ["make", "-C", str(ROOT), "-o", ".venv/installed", "demo", f"BIN={command.parent}", f"OUT={folder / 'out'}"]
+    done = subprocess.run(words, env=_seeing_this_checkout(), capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
-    return out
+    return folder / "out"
 
 
 def _faces(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-NOT_RUN = re.compile(r"\*Not run by the tests: (?P<reason>\S.*)\*")
-"""A line of its own right above an example that cannot run: readers see it, too."""
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)\s*$")
 _EXIT_CODE = re.compile(r"#.*\bexit code (\d+)\b")
 _COMMENT = re.compile(r"\s+#\s.*$|^#.*$")
@@ -20,13 +18,12 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
 
 @dataclass(frozen=True)
 class Example:
-    """A fenced block: where it stands, its language, its text, and why it is not run ("" when it is)."""
+    """A fenced block: where it stands, its language, its text."""
 
     page: Path
     line: int
     language: str
     text: str
-    not_run: str
 
     @property
     def name(self) -> str:
@@ -69,10 +66,8 @@ def examples(page: Path) -> Iterator[Example]:
             continue
         indent = len(opening["indent"])
         end = next(i for i in range(number + 1, len(lines)) if lines[i].strip() == "```")
-        above = next((line.strip() for line in reversed(lines[:number]) if line.strip()), "")
-        marked = NOT_RUN.fullmatch(above)
         text = "\n".join(line[indent:] for line in lines[number + 1 : end])
-        yield Example(page, number + 1, opening["language"], text, marked["reason"] if marked else "")
+        yield Example(page, number + 1, opening["language"], text)
         number = end + 1
 
 
@@ -92,7 +87,12 @@ def command_lines(text: str) -> list[CommandLine]:
 
 def without_code(text: str) -> str:
     """A page without its fenced blocks and inline code, where brackets mean something else."""
-    return re.sub(r"`[^`\n]*`", "", re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE))
+    return re.sub(r"`[^`\n]*`", "", _without_blocks(text))
+
+
+def inline_code(page: Path) -> list[str]:
+    """What stands between single backquotes in the running text."""
+    return re.findall(r"`([^`\n]+)`", _without_blocks(page.read_text(encoding="utf-8")))
 
 
 def links(page: Path) -> list[str]:

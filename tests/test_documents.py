@@ -1,171 +1,38 @@
 """README and docs tell the truth: every command line and every Python example runs, every link leads somewhere.
 
-Examples run in the order of their page, in a folder that has the files which the pages speak of: a shot (the bundled
-one at half size), footage, shot faces, a model, facesets. What a page makes itself is used from then on.
+Examples run in the order of their page, in a folder that has the files which the pages speak of: see `workplace`.
 """
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
 
-from bodydouble.alignment.aligning import align_shot
-from bodydouble.alignment.shotfaces import read_shot_faces, write_shot_faces
-from bodydouble.demo import BUNDLED
-from bodydouble.plates.colour import Colour
-from bodydouble.plates.images import read_plate, write_image
-from bodydouble.plates.sequences import PlateSequence
-from bodydouble.settings import AlignSettings, ExtractSettings
-from bodydouble.training.facesets import extract
-from bodydouble_cli.main import cli, run
-from certificates import make_certificates
-from documents import NOT_RUN, ROOT, Example, anchors, command_lines, examples, is_manual, links, pages
-from tiny import tiny_comb
+from bodydouble_cli.main import cli
+from documents import ROOT, anchors, command_lines, examples, inline_code, is_manual, links, pages
+from workplace import Supplies, Workplace, shortened, shortened_text
 
 MANUAL = [page for page in pages() if is_manual(page)]
 EXAMPLES = [example for page in MANUAL for example in examples(page)]
-RUNNABLE = {"bash", "python"}
-LANGUAGES = RUNNABLE | {"text", "json", "tcl", "yaml"}
-FRAMES = ("1001", "1002")
-SPACE = "lin_rec709_scene"
-
-# Options that the tests shorten: the pages show sizes for real work, on which a test would spend hours.
-SHORTER = {
-    "--frames": "1001-1002",
-    "--time-budget": "1s",
-    "--iterations": "1",
-    "--resolution": "16",
-    "--width": "0.0625",
-    "--batch": "1",
-    "--device": "cpu",
-}
-SHORT_TRAINING = ["--resolution", "16", "--width", "0.0625", "--batch", "1"]
-MOST_NOT_RUN = 14
-PERSONAS = ("anna", "ben", "carl", "dora", "A", "B", "C")
+LANGUAGES = {"bash", "python", "json", "yaml", "text"}
+PROGRAMS = ("bodydouble", "python3?", "pip", "make", "openjd", "torchrun", "deadline(?:command)?", "oiiotool", "nuke")
+COMMAND = re.compile(rf"^(?:\$ ?| {{4,}})?(?:#!|(?:\w+=\S+ )*(?:{'|'.join(PROGRAMS)}) \S)", re.MULTILINE)
+NEEDS = {"openjd": "openjd.cli", "deadline": "openjd.model", "opencue": "outline", "sign": "c2pa"}
+"""Words of command lines that need a package of the extra `dev`."""
 
 
 def _relative(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-# ---------------------------------------------------------------- what the examples work on
-
-
-@dataclass(frozen=True)
-class Supplies:
-    """The files that the pages speak of, each made when first asked for."""
-
-    folder: Path
-
-    def lay(self, name: str, workplace: Path) -> str:
-        """Put the file or folder that an example names into its workplace; its name, "" if it is none or is there."""
-        parts = name.rstrip("/").split("/")
-        top = "/".join(parts[: 2 if parts[0] == "facesets" else 1])
-        made: Callable[[], Path] | None = {
-            "plates": lambda: self.plates,
-            "footage": lambda: self.footage,
-            "sh010.faces.json": lambda: self.faces,
-            "anna.faces.json": lambda: self.faces,
-            "anna.rights.json": lambda: self.rights,
-            "sh010.fix.json": lambda: self.fix,
-            "cast.comb": lambda: self.model,
-            "swap": lambda: self.swapped,
-            "review": lambda: self.reviewed,
-            "studio.pem": lambda: self.certificates[0],
-            "studio.key": lambda: self.certificates[1],
-            "roots.pem": lambda: self.certificates[2],
-            **{f"facesets/{who}": lambda who=who: self.faceset(who) for who in PERSONAS},
-        }.get(top)
-        if made is None or (workplace / top).exists():
-            return ""
-        source = made()
-        (workplace / top).parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, workplace / top)
-        else:
-            shutil.copyfile(source, workplace / top)
-        return top
-
-    @cached_property
-    def plates(self) -> Path:
-        return self._shot(self.folder / "plates", "sh010")
-
-    @cached_property
-    def footage(self) -> Path:
-        for who in ("anna", "ben", "carl"):
-            self._shot(self.folder / "footage", who)
-        return self.folder / "footage"
-
-    def _shot(self, folder: Path, name: str) -> Path:
-        """Two frames of the bundled shot at half size."""
-        for number, source in zip(FRAMES, sorted((BUNDLED / "sh010").glob("*.exr")), strict=False):
-            whole = read_plate(source).rgb()
-            half = whole.reshape(whole.shape[0] // 2, 2, whole.shape[1] // 2, 2, 3).mean(axis=(1, 3))
-            write_image(folder / f"{name}.{number}.exr", half.astype(np.float32), attributes={"colorInteropID": SPACE})
-        return folder
-
-    @cached_property
-    def faces(self) -> Path:
-        plate = PlateSequence.find(self.plates / "sh010.####.exr")
-        path = self.folder / "sh010.faces.json"
-        write_shot_faces(path, align_shot(plate, plate.frames, Colour(), None, AlignSettings()))
-        return path
-
-    @cached_property
-    def rights(self) -> Path:
-        record = next(e for e in examples(ROOT / "docs" / "rights.md") if '"bodydouble.rights"' in e.text)
-        path = self.folder / "anna.rights.json"
-        path.write_text(record.text, encoding="utf-8")
-        return path
-
-    @cached_property
-    def fix(self) -> Path:
-        path = self.folder / "sh010.fix.json"
-        frames = {FRAMES[0]: [{"person": 0}]}
-        path.write_text(json.dumps({"schema": "bodydouble.corrections", "version": 1, "frames": frames}))
-        return path
-
-    @cached_property
-    def model(self) -> Path:
-        return tiny_comb(self.folder / "cast.comb", personas=("anna", "ben", "carl"))
-
-    @cached_property
-    def swapped(self) -> Path:
-        done = ["swap", str(self.plates / "sh010.####.exr"), "-o", str(self.folder / "swap" / "sh010.####.exr")]
-        assert run([*done, "--model", str(self.model), "--persona", "anna", "--faces", str(self.faces)]) == 0
-        return self.folder / "swap"
-
-    @cached_property
-    def reviewed(self) -> Path:
-        done = ["review", str(self.swapped / "sh010.####.exr"), "--plate", str(self.plates / "sh010.####.exr")]
-        assert run([*done, "-o", str(self.folder / "review")]) == 0
-        return self.folder / "review"
-
-    @cached_property
-    def certificates(self) -> tuple[Path, Path, Path]:
-        return make_certificates(self.folder)
-
-    def faceset(self, who: str) -> Path:
-        folder = self.folder / "facesets" / who
-        if not folder.exists():
-            plate, shot = PlateSequence.find(self.plates / "sh010.####.exr"), read_shot_faces(self.faces)
-            made = list(extract(plate, plate.frames, shot, None, who, folder, Colour(), None, ExtractSettings()))
-            assert all(one.path for one in made), made
-        return folder
+# ---------------------------------------------------------------- running them
 
 
 @pytest.fixture(scope="module")
@@ -174,78 +41,6 @@ def supplies(tmp_path_factory: pytest.TempPathFactory) -> Supplies:
 
 
 # ---------------------------------------------------------------- running them
-
-
-@dataclass
-class Workplace:
-    """A folder in which the examples of one page run one after the other."""
-
-    folder: Path
-    supplies: Supplies
-    laid: set[str]
-    demo: Callable[[], Path]
-    """Runs the demo, once for all tests."""
-
-    def run(self, example: Example) -> None:
-        if example.language == "python":
-            self._lay(re.findall(r"""["']([^"'\n]+)["']""", example.text))
-            exec(compile(example.text, example.name, "exec"), {"__name__": "__main__"})
-            return
-        for command in command_lines(example.text):
-            code = self._bodydouble(command.text) if _is_ours(command.text) else self._shell(command.text)
-            assert code == command.exit_code, f"{example.name}: exit code {code} of: {command.text}"
-
-    def _bodydouble(self, line: str) -> int:
-        words = shortened(shlex.split(line)[1:])
-        if words[0] == "demo":
-            shutil.copytree(self.demo(), self.folder / (words[2] if words[1:2] == ["-o"] else "demo_out"))
-            return 0
-        self._make_room(words[1:])
-        self._lay(words[1:])
-        return run(words)
-
-    def _shell(self, line: str) -> int:
-        if line.startswith("make "):  # what the targets do is what other tests do; here: that they are there
-            return subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, stdout=subprocess.DEVNULL).returncode
-        self._lay(re.split(r"[\s'\"<>|=]+", line))
-        shims = self.folder.parent / f"{self.folder.name}-bin"
-        shims.mkdir(exist_ok=True)
-        for name, words in (("bodydouble", "-m bodydouble_cli"), ("python", "")):
-            (shims / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
-            (shims / name).chmod(0o755)
-        paths = {"PATH": f"{shims}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT / 'engine'}:{ROOT / 'cli'}"}
-        command = ["bash", "-euo", "pipefail", "-c", line]
-        return subprocess.run(command, cwd=self.folder, env=os.environ | paths, timeout=120).returncode
-
-    def _make_room(self, words: list[str]) -> None:
-        """What a command writes must not be there yet because an earlier one needed it ready-made."""
-        for option, value in pairwise(words):
-            top = value.split("/")[0]
-            if option in ("-o", "--out") and top in self.laid:
-                self.laid.discard(top)
-                shutil.rmtree(top) if Path(top).is_dir() else Path(top).unlink()
-
-    def _lay(self, words: list[str]) -> None:
-        outputs = {value for option, value in pairwise(words) if option in ("-o", "--out")}
-        # Some options take NAME=PATH.
-        for word in (part for whole in words for part in (whole, whole.partition("=")[2])):
-            if word not in outputs and (laid := self.supplies.lay(word, self.folder)):
-                self.laid.add(laid)
-
-
-def _is_ours(line: str) -> bool:
-    return line.startswith("bodydouble ") and not re.search(r"[|<>&;$]", line)
-
-
-def shortened(words: list[str]) -> list[str]:
-    """A command of the pages, made short enough for a test: see `SHORTER`."""
-    short = list(words)
-    for index, word in enumerate(words[:-1]):
-        if word in SHORTER:
-            short[index + 1] = SHORTER[word]
-    if words[:1] == ["train"]:
-        short += [value for value in SHORT_TRAINING if value not in short]
-    return short
 
 
 @pytest.mark.parametrize("page", [page for page in MANUAL if any(e.page == page for e in EXAMPLES)], ids=_relative)
@@ -257,25 +52,31 @@ def test_every_example_of_the_page_runs(
     request: pytest.FixtureRequest,
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BODYDOUBLE_ENGINE", f"{sys.executable} -m bodydouble_cli")  # what Nuke starts
+    for name in ("PYTHONPATH", "BODYDOUBLE_PYTHONPATH"):  # where this checkout is not installed
+        monkeypatch.setenv(name, os.pathsep.join([str(ROOT / "engine"), str(ROOT / "cli")]))
     place = Workplace(tmp_path, supplies, set(), lambda: request.getfixturevalue("demo_out"))
     for example in examples(page):
-        if example.language in RUNNABLE and not example.not_run:
-            place.run(example)
+        words = set(re.findall(r"\w+", example.text)) if example.language == "bash" else set()
+        if missing := [NEEDS[word] for word in words & set(NEEDS) if importlib.util.find_spec(NEEDS[word]) is None]:
+            pytest.skip(f"{example.name} needs {missing}; it comes with the extra `dev`")
+        place.run(example)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_a_block_says_what_it_is(example: Example):
-    assert example.language in LANGUAGES, f"one of {sorted(LANGUAGES)}; `text` for what is neither code nor data"
-    if example.language == "json":
-        json.loads(example.text)
-    if example.language == "text":
-        commands = re.compile(r"^\$? ?(bodydouble|python|pip|make) ", re.MULTILINE)
-        assert not commands.search(example.text), "commands stand in `bash` blocks, where they are run"
-
-
-def test_few_examples_are_not_run_and_each_says_why():
-    left_out = [f"{example.name}: {example.not_run}" for example in EXAMPLES if example.not_run]
-    assert len(left_out) <= MOST_NOT_RUN, "\n".join(left_out)
+@pytest.mark.parametrize("page", MANUAL, ids=_relative)
+def test_every_block_of_the_page_says_what_it_is_and_no_command_hides_from_being_run(page: Path):
+    found = list(examples(page))
+    assert {one.language for one in found} <= LANGUAGES, "`text` is for what is neither code nor data"
+    text = page.read_text(encoding="utf-8")
+    fences = re.findall(r"^ *(?:```|~~~).*$", text, flags=re.MULTILINE)
+    assert len(fences) == 2 * len(found), "a fence that the reader of examples does not know"
+    for one in found:
+        if one.language == "text":
+            assert not COMMAND.search(one.text), f"{one.name}: commands stand in `bash` blocks, where they are run"
+    outside = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert not re.search("<pre|<code", outside), "code stands between fences"
+    assert not COMMAND.search(outside), "a command outside of a block"
+    assert not re.search("not run by the tests", text, flags=re.IGNORECASE), "every example is run"
 
 
 @pytest.mark.parametrize("page", MANUAL, ids=_relative)
@@ -289,6 +90,22 @@ def test_commands_and_options_named_in_the_text_exist(page: Path):
         known = {"--help", *(option for parameter in command.params for option in parameter.opts)}
         if not isinstance(command, click.Group):
             assert {word for word in rest if re.fullmatch("--?[a-z-]+", word)} <= known, words
+
+
+@pytest.mark.parametrize("page", [*MANUAL, ROOT / "benchmarks" / "README.md"], ids=_relative)
+def test_other_programs_named_in_the_text_know_what_they_are_told(page: Path):
+    """Scripts of benchmarks/, targets of make, extras of the package: those that take hours are not run, only read."""
+    blocks = [command.text for one in examples(page) if one.language == "bash" for command in command_lines(one.text)]
+    for words in [*inline_code(page), *blocks]:
+        if found := re.match(r"(?:python )?benchmarks/(\w+\.py)(.*)", words):
+            source = (ROOT / "benchmarks" / found[1]).read_text(encoding="utf-8")
+            for option in re.findall(r"(--[a-z-]+)", found[2]):
+                assert f'"{option}"' in source, f"{found[1]} has no option {option}"
+        elif found := re.fullmatch(r"make ([a-z]+)( .*)?", words):
+            assert subprocess.run(["make", "--dry-run", found[1]], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+        elif found := re.match(r"pip install .*\[([\w,]+)\]", words):
+            known = (ROOT / "setup.py").read_text(encoding="utf-8")
+            assert all(f'"{extra}": ' in known for extra in found[1].split(","))
 
 
 def test_the_table_of_the_readme_has_every_command():
@@ -322,16 +139,25 @@ def test_every_page_of_the_manual_is_reached_from_readme_or_another_page(page: P
 
 def test_an_example_is_read_with_its_commands_comments_and_promises(tmp_path: Path):
     block = "a 'b #c' \\\n    d   # why\n\n# alone\ne  # exit code 5: no"
-    text = f"x\n\n*Not run by the tests: needs a GPU.*\n\n```bash\n{block}\n```\n"
+    text = f"x\n\n```bash\n{block}\n```\n"
     written = tmp_path / "page.md"
     written.write_text(text)
     (example,) = examples(written)
-    assert (example.language, example.not_run, example.line) == ("bash", "needs a GPU.", 5)
+    assert (example.language, example.line) == ("bash", 3)
     assert [(one.text, one.exit_code) for one in command_lines(example.text)] == [("a 'b #c' d", 0), ("e", 5)]
-    assert NOT_RUN.fullmatch("*Not run by the tests: *") is None
 
 
 def test_a_command_is_shortened_only_where_the_table_says():
     words = ["train", "facesets/anna", "-o", "cast.comb", "--time-budget", "8h"]
     assert shortened(words)[:6] == ["train", "facesets/anna", "-o", "cast.comb", "--time-budget", "1s"]
     assert shortened(["swap", "--frames", "1-9", "--edge", "4"]) == ["swap", "--frames", "1001-1002", "--edge", "4"]
+    assert shortened_text("x -frames 1001-1096 --frames <A>-<B>", Path("/p")) == "x -frames 1001-1002 --frames <A>-<B>"
+
+
+HIDDEN = ["bodydouble swap x", "$ make demo", "    pip install x", "A=b openjd run x", "#!/bin/sh"]
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_a_command_outside_of_a_bash_block_is_seen(hidden: str):
+    assert COMMAND.search(f"words\n\n{hidden}\n")
+    assert not COMMAND.search(f"words of `{hidden}` in a line\nopenjd      openjd_progress: 25.0\n")

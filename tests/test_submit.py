@@ -18,7 +18,6 @@ from bodydouble.farm.openjdjobs import openjd_range
 from bodydouble.farm.submission import Submission, plain_place
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.submit import submit
-from documents import examples
 from tiny import tiny_shot
 
 ROOTS = [str(Path(bodydouble.__file__).parents[1]), str(Path(__file__).parents[1] / "cli")]
@@ -129,14 +128,6 @@ def test_openjd_check_passes(tmp_path, options, faces):
     values = json.loads((bundle / "parameter_values.json").read_text())["parameterValues"]
     assert {one["name"] for one in values} == {one["name"] for one in template["parameterDefinitions"]}
     assert json.loads((bundle / "asset_references.json").read_text())["assetReferences"]["outputs"]["directories"]
-
-
-def test_the_template_for_training_on_many_nodes_passes_openjd_check(tmp_path):
-    page = Path(__file__).parents[1] / "docs" / "farm_openjd.md"
-    (template,) = (example.text for example in examples(page) if example.language == "yaml")
-    (tmp_path / "train.yaml").write_text(template)
-    done = subprocess.run([tool("openjd"), "check", str(tmp_path / "train.yaml")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 def openjd_run(bundle: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 import bodydouble
-from bodydouble.errors import InputError
+from bodydouble.errors import InputError, how_to_install
 
 Status = Literal["ok", "missing", "optional", "attention"]
 
@@ -207,7 +207,7 @@ def _movies() -> Check:
     found = [item for item in (f"av {version}" if version else "", f"ffmpeg at {program}" if program else "") if item]
     if found:
         return Check("movies", "ok", ", ".join(found))
-    return Check("movies", "optional", "no av and no ffmpeg; needed for movie files only", 'pip install ".[movie]"')
+    return Check("movies", "optional", "no av and no ffmpeg; needed for movie files only", how_to_install("movie"))
 
 
 def _credentials() -> Check:
@@ -215,4 +215,4 @@ def _credentials() -> Check:
         return Check("content credentials", "ok", f"c2pa-python {metadata.version('c2pa-python')}")
     except metadata.PackageNotFoundError:
         detail = "no c2pa-python; needed to sign and verify review media only"
-        return Check("content credentials", "optional", detail, 'pip install ".[c2pa]"')
+        return Check("content credentials", "optional", detail, how_to_install("c2pa"))

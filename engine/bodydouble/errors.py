@@ -116,3 +116,8 @@ def near_names(name: str, known: Iterable[str]) -> str:
     if close:
         return "Did you mean: " + ", ".join(close[:8]) + "?"
     return "Known: " + (", ".join(known[:12]) + (", …" if len(known) > 12 else "") if known else "none") + "."
+
+
+def how_to_install(extra: str) -> str:
+    """The command that adds an optional extra, said in the folder of the sources: no package index has Bodydouble."""
+    return f'pip install -c requirements/constraints.txt ".[{extra}]"'

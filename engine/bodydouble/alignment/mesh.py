@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from bodydouble.alignment.chips import resample
 from bodydouble.alignment.geometry import apply
 from bodydouble.alignment.landmarking import Prediction
-from bodydouble.errors import InputError
+from bodydouble.errors import InputError, how_to_install
 
 MODEL_VARIABLE = "BODYDOUBLE_MESH_MODEL"
 NETWORK = "face_landmarks_detector.tflite"
-INSTALL = 'pip install -c requirements/constraints.txt ".[mesh]"'
+INSTALL = how_to_install("mesh")
 
 CHIP_PX = 256
 """Side of the picture that the network takes."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bodydouble.errors import InputError
+from bodydouble.errors import InputError, how_to_install
 from bodydouble.farm.submission import Submission, plain_place
 
-MISSING = "PyOutline is not installed; it comes with the extra: pip install 'bodydouble[farm]'"
+MISSING = f"PyOutline is not installed. Install it with: {how_to_install('farm')}"
 
 
 def opencue_outline(submission: Submission, show: str, shot: str, user: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bodydouble.errors import InputError, OutputError, PlateError
+from bodydouble.errors import InputError, OutputError, PlateError, how_to_install
 from bodydouble.writing import atomic_path
 
 # By the numbers of ITU-T H.273: matrix coefficients -> Kr, Kb.
@@ -34,7 +34,7 @@ SPACES = {
 ASSUMED_SPACE = "g24_rec709_scene"
 ONE_THREAD = 1
 """The libraries' converter gives other pixels now and then, where its threads meet, when it has several."""
-MISSING = "movies need PyAV. Install it with: pip install 'bodydouble[movie]'"
+MISSING = f"movies need PyAV. Install it with: {how_to_install('movie')}"
 Codec = Literal["h264", "prores"]
 # Encoder, pixel format, options. H.264: what every browser and phone plays, at a quality where its own loss is not what
 # one sees. ProRes: 422 HQ.

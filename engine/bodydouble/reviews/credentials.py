@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bodydouble.errors import InputError, OutputError, UsageError
+from bodydouble.errors import InputError, OutputError, UsageError, how_to_install
 from bodydouble.swap.provenance import COMPOSITE_WITH_TRAINED_MEDIA, NO_RECORD
 from bodydouble.writing import atomic_path
 
@@ -29,7 +29,7 @@ STATEMENT = (
     "The face of a performer in this picture was replaced by a trained model. It is a deep fake in the sense of "
     "Article 3(60) of Regulation (EU) 2024/1689 and is disclosed as Article 50 of that regulation asks."
 )
-MISSING = "Content Credentials need c2pa-python. Install it with: pip install 'bodydouble[c2pa]'"
+MISSING = f"Content Credentials need c2pa-python. Install it with: {how_to_install('c2pa')}"
 _OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 _UNTRUSTED = "signingCredential.untrusted"
 _NOT_TOLD = {"pixels", "stamp", "settings", "job", "earlier", "frame", "plate", "plate_sha256", "confidence", "person"}

@@ -252,6 +252,7 @@ def page(
         curves=curves,
         wipe=[asdict(shown) for shown in pictures.wipe],
         worst=pictures.worst,
+        difference_gain=DIFFERENCE_GAIN,
         movie=movie,
         frames=frames,
         plot={"first": min(numbers) - 0.5, "last": max(numbers) + 0.5, "left": _PLOT_LEFT, "right": _PLOT_RIGHT},
