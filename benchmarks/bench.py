@@ -33,7 +33,7 @@ from bodydouble.network.comb import Comb, CombDims
 from bodydouble.swap.swapstages import blend_size
 from peers import peer_rows
 from scaling import HEADS, arrangements, measured, scaling_rows, start_up_seconds, verdict
-from timing import Row, cpu_seconds, milliseconds, table
+from timing import Row, cpu_features, cpu_seconds, milliseconds, table
 
 FRAME = 1030
 
@@ -49,8 +49,7 @@ def machine() -> list[str]:
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         model = names[0] if names else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    told = info.read_text() if info.is_file() else ""
-    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in told]
+    features = cpu_features()
     return [
         f"- {model}, {os.cpu_count()} cores ({', '.join(features) or 'no vector extensions known'}), {memory:.0f} GiB",
         f"- {platform.system()} {platform.release()}, Python {platform.python_version()}, torch {torch.__version__}, "

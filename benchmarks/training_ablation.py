@@ -113,15 +113,19 @@ def variants(resolution: int) -> dict[str, Variant]:
     similarity = dict.fromkeys(("jitter_degrees", "jitter_scale", "jitter_shift"), 0.0)
     return {
         "the recipe": Variant({}),
-        "Adam 5e-4": Variant(adam),
-        "Adam 1e-4, step, loss as published": Variant(published),
+        "the recipe, another seed": Variant({"seed": 1}),
         "untied trunk": Variant({}, tied=False),
         "straight at full size": Variant({"iterations": straight}),
         "target-masked": Variant({"loss": "target-masked"}),
         "two personas": Variant({}, personas=("A", "B")),
         "joint update": Variant({"update": "joint"}),
+        "Adam 5e-4": Variant(adam),
+        "Adam 1e-4, step, loss as published": Variant(published),
         "no L1": Variant({"l1_weight": 0.0}),
         "SSIM for a span of 1, no detail term": Variant({"loss_span": 1.0, "detail_weight": 0.0}),
+        "no light": Variant({"jitter_light": 0.0}),
+        "mirror": Variant({"mirror": True}),
+        "8 crops": Variant({"batch": 8}),
         "no similarity": Variant(similarity),
         "no exposure, no balance": Variant({"jitter_exposure": 0.0, "jitter_balance": 0.0}),
         "blur and grain": Variant({"jitter_blur": 0.006, "jitter_grain": 0.03}),
@@ -232,15 +236,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--width", type=float, default=0.125)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, help="crops per persona; automatic by level if not given")
     parser.add_argument("--only", nargs="+", metavar="VARIANT")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     base = TrainSettings(
         resolution=options.resolution, width=options.width, batch=options.batch, settle=0.2, held_out=0.1,
-        time_budget_s=options.seconds, seed=options.seed, checkpoint_every_s=1e9, preview_every_s=0, report_every_s=30,
+        time_budget_s=options.seconds, checkpoint_every_s=1e9, preview_every_s=0, report_every_s=30,
     )  # fmt: skip
     done: dict[str, Figures] = {}
     if options.json and options.json.exists():

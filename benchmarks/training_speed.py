@@ -1,24 +1,31 @@
 """How much of a training step is the network, level by level, and how long the full schedule would take.
 
-Per level, all in one run and on the same batch size: processor time (on a GPU: wall time) per crop of
+Per level, all in one run by turns and on the same batch, by default the one that training chooses: processor time (on
+a GPU: wall time) per crop of
 
 * **bare**: forward and backward pass of the network alone, sum of the output as the loss,
 * **step**: everything a training does: crops from the store, augmentation, network, loss, optimiser.
 
-Their ratio is the share of the hardware's speed that training gets. "GFLOP" is 6 × multiply-adds of a crop (forward 2,
-backward 4). The projection is 10^5 iterations per level, two personas, batch 16, and a tenth more for settling.
+Their ratio is the share of the hardware's speed that training gets. bf16 against float32 depends on what the CPU has
+for it, which is told: AMX multiplies bf16 many times as fast, AVX-512 BF16 at most twice. "GFLOP" is
+6 × multiply-adds of a crop (forward 2, backward 4). The projection is 10^5 iterations per level, two personas, batch
+16, and a tenth more for settling.
 
-Usage: python benchmarks/training_speed.py [--width 1] [--levels 0-8] [--batch 4] [--device cpu] [--peak TFLOPS]
+Usage: python benchmarks/training_speed.py [--width 1] [--levels 0-8] [--batch N] [--compile] [--device cpu]
+       [--peak TFLOPS]
+       --compile: also the bare network through torch.compile (needs a C++ compiler).
        --peak: the device's measured bf16 matrix peak, for the share of it and the hours at 40 % of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,38 +36,47 @@ from bodydouble.network.devices import keep_memory, run_on
 from bodydouble.network.parallel import Ranks
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
-from bodydouble.training.augmenting import augment
+from bodydouble.training.augmenting import DRAWS, augment
+from bodydouble.training.batchsize import wanted_batch
 from bodydouble.training.cropstore import PersonaCrops
 from bodydouble.training.iterating import Feeder, update
 from bodydouble.training.schedule import Phase
 from bodydouble.training.training import start_state
+from timing import cpu_features
 
 REACH = 0.1
 ITERATIONS, PERSONAS, BATCH, SETTLE = 100_000, 2, 16, 0.1
+LEAST_ROUNDS, LEVEL_SECONDS = 2, 20
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds per crop of one level."""
+    """Seconds per crop of one level; `compiled` is the bare network through torch.compile, where asked for."""
 
-    level: int
     bare_bf16: float
     bare_fp32: float
     step_adam: float
     step_muon: float
+    compiled: float = math.nan
 
 
-def measure(level: int, width: float, batch: int, device: torch.device, work: Path) -> Speed:
+def measure(level: int, width: float, batch: int, compiles: bool, device: torch.device, work: Path) -> Speed:
     """All figures of a level."""
     settings = TrainSettings(resolution=level_size(level), width=width, batch=batch, device=device.type)
     crops = {name: _crops(level, work / name) for name in ("A", "B")}
-    return Speed(
-        level,
-        _bare(settings, level, crops, device),
-        _bare(replace(settings, precision="fp32"), level, crops, device),
-        _step(replace(settings, optimiser="adam"), level, crops, device),
-        _step(settings, level, crops, device),
-    )
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        deeds = [
+            _bare(settings, level, crops, device),
+            _bare(replace(settings, precision="fp32"), level, crops, device),
+            _step(replace(settings, optimiser="adam"), level, crops, device, pool),
+            _step(settings, level, crops, device, pool),
+        ]
+        if compiles:
+            deeds.append(_bare(settings, level, crops, device, compiles=True))
+        seconds = _by_turns(deeds, device)
+    images = [batch, batch, 2 * batch, 2 * batch, batch]
+    return Speed(*(each / count for each, count in zip(seconds, images, strict=False)))
 
 
 def _crops(level: int, path: Path) -> PersonaCrops:
@@ -73,46 +89,59 @@ def _crops(level: int, path: Path) -> PersonaCrops:
     return PersonaCrops(torch.from_numpy(pixels), torch.arange(32), torch.arange(0))
 
 
-def _bare(settings: TrainSettings, level: int, crops: dict[str, PersonaCrops], device: torch.device) -> float:
+def _bare(
+    settings: TrainSettings, level: int, crops: dict[str, PersonaCrops], device: torch.device, compiles: bool = False
+) -> Callable[[], None]:
+    assert settings.batch is not None
     state = start_state(settings, CombDims(level, settings.width), ("A", "B"), device)
-    source = crops["A"].pixels[: settings.batch].to(device)
-    shown = augment(source, torch.zeros(len(source), 11), level, settings, ModelSpace(), REACH).shown
+    comb = torch.compile(state.comb) if compiles else state.comb
+    source = crops["A"].pixels[torch.arange(settings.batch) % 32].to(device)
+    shown = augment(source, torch.zeros(len(source), DRAWS), level, settings, ModelSpace(), REACH).shown
 
     def run() -> None:
         with run_on(device, settings.precision):
-            result = state.comb(shown, "A", level, 1.0)
+            result = comb(shown, "A", level, 1.0)
         state.comb.zero_grad(set_to_none=True)
         result.sum().backward()
 
-    return _seconds(run, device) / len(shown)
+    return run
 
 
-def _step(settings: TrainSettings, level: int, crops: dict[str, PersonaCrops], device: torch.device) -> float:
-    assert settings.batch is not None
+def _step(
+    settings: TrainSettings,
+    level: int,
+    crops: dict[str, PersonaCrops],
+    device: torch.device,
+    pool: ThreadPoolExecutor,
+) -> Callable[[], None]:
+    batch = settings.batch
+    assert batch is not None
     state = start_state(settings, CombDims(level, settings.width), ("A", "B"), device)
-    with ThreadPoolExecutor(1) as pool:
-        space, ranks = ModelSpace(), Ranks()
-        feeder = Feeder(crops, level, settings.batch, settings, space, REACH, device, ranks, pool)
-        phase = Phase(level, 1.0, 1e-4)
+    ranks, phase = Ranks(), Phase(level, 1.0, 1e-4)
+    feeder = Feeder(crops, level, batch, settings, ModelSpace(), REACH, device, ranks, pool)
 
-        def run() -> None:
-            batches = feeder.batches(state.iteration, state.iteration + 1)
-            update(state, batches, settings.batch or 1, phase, settings, device, ranks)
+    def run() -> None:
+        batches = feeder.batches(state.iteration, state.iteration + 1)
+        update(state, batches, batch, phase, settings, device, ranks)
 
-        return _seconds(run, device) / (2 * settings.batch)
+    return run
 
 
-def _seconds(run: Callable[[], None], device: torch.device) -> float:
-    """The least of some runs, after one to warm up."""
-    best, started = float("inf"), time.monotonic()
-    run()
-    while time.monotonic() - started < 4 or best == float("inf"):
-        clock = time.process_time if device.type == "cpu" else time.perf_counter
-        before = clock()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        best = min(best, clock() - before)
+def _by_turns(deeds: list[Callable[[], None]], device: torch.device) -> list[float]:
+    """The least seconds of each over some rounds, after one to warm up."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    best = [math.inf] * len(deeds)
+    started = time.monotonic()
+    for rounds in range(100):
+        for index, deed in enumerate(deeds):
+            before = clock()
+            deed()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if rounds:
+                best[index] = min(best[index], clock() - before)
+        if rounds >= LEAST_ROUNDS and time.monotonic() - started > LEVEL_SECONDS:
+            break
     return best
 
 
@@ -120,7 +149,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--levels", default="0-8")
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, help="by default as training chooses it for the level")
+    parser.add_argument("--compile", action="store_true", help="also the bare network through torch.compile")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--peak", type=float)
     parser.add_argument("--no-run", action="store_true", help="the arithmetic only")
@@ -130,18 +160,22 @@ def main() -> None:
         torch.set_num_threads(1)
     first, _, last = options.levels.partition("-")
     dims = CombDims(8, options.width)
-    print("| level | px | GFLOP per crop | bare bf16, crops/s | bf16 ÷ fp32 | step ÷ bare, Adam | Muon |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"CPU: {', '.join(cpu_features()) or 'no vector extensions known'}; width {options.width:g}\n")
+    print("| level | px | GFLOP per crop | batch | bare bf16, crops/s | bf16 ÷ fp32 | step ÷ bare, Adam | Muon |")
+    print("|---|---|---|---|---|---|---|---|")
     for level in range(int(first), int(last or first) + 1):
-        gflop = 6e-9 * multiply_adds(dims, level)
-        row = f"| {level} | {level_size(level)} | {gflop:.1f} "
+        gflop, batch = 6e-9 * multiply_adds(dims, level), options.batch or wanted_batch(level)
+        row = f"| {level} | {level_size(level)} | {gflop:.2f} | {batch} "
         if not options.no_run:
+            device = torch.device(options.device)
             with tempfile.TemporaryDirectory(prefix="bodydouble-speed-") as work:
-                one = measure(level, options.width, options.batch, torch.device(options.device), Path(work))
+                one = measure(level, options.width, batch, options.compile, device, Path(work))
             row += (
                 f"| {1 / one.bare_bf16:.2f} | {one.bare_fp32 / one.bare_bf16:.2f} "
                 f"| {one.bare_bf16 / one.step_adam:.0%} | {one.bare_bf16 / one.step_muon:.0%} "
             )
+            if options.compile:
+                row += f"| {one.bare_bf16 / one.compiled:.2f} times as fast compiled "
             if options.peak:
                 row += f"| {gflop / one.step_muon / options.peak / 10:.1f} % of the peak "
         print(row + "|", flush=True)

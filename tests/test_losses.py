@@ -94,12 +94,16 @@ def test_as_many_scales_are_used_as_keep_the_coarsest_as_large_as_the_window(siz
     assert size // 2 ** (count - 1) >= WINDOW
 
 
-def test_levels_0_and_1_are_compared_at_16_pixels():
-    for level in (0, 1):
-        pair = [noise(level, seed) for seed in (0, 1)]
-        large = [torch.nn.functional.interpolate(one, size=16, mode="bilinear") for one in pair]
-        matte = torch.ones(1, 1, level_size(level), level_size(level))
-        assert torch.equal(level_loss(*pair, matte, level, PUBLISHED), 1 - pytorch_msssim.ssim(*large, data_range=1.0))
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("span", [1.0, 0.3])
+def test_small_pictures_are_compared_at_16_pixels_as_the_library_does(level, span):
+    result, truth = (noise(level, seed, count=3) for seed in (0, 1))
+    result.requires_grad_()
+    large = [F.interpolate(image, size=16, mode="bilinear") for image in (result, truth)]
+    ours = level_loss(result, truth, torch.ones_like(truth[:, :1]), level, replace(PUBLISHED, loss_span=span))
+    losses = ours, 1 - pytorch_msssim.ssim(*large, data_range=span)
+    torch.testing.assert_close(*losses, rtol=0, atol=5e-6)
+    torch.testing.assert_close(*(torch.autograd.grad(one, result)[0] for one in losses), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("level", LEVELS)

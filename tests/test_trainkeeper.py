@@ -14,6 +14,7 @@ from bodydouble.network.checkpoint import read_card
 from bodydouble.plates.images import read_image
 from bodydouble.settings import TrainSettings
 from bodydouble.training import iterating
+from bodydouble.training.batchsize import wanted_batch
 from bodydouble.training.curves import CurvePoint, Curves, read_curve
 from bodydouble.training.optimisers import Muon, orthogonal
 from bodydouble.training.training import train
@@ -156,7 +157,7 @@ def test_an_automatic_batch_that_does_not_fit_is_smaller_and_kept_for_the_level(
     settings = replace(TINY_TRAINING, batch=None)
     training = train(facesets, out, settings)
     batches = {report.level: report.batch for report in training}
-    assert 16 == batches[0] > batches[2] >= 1
+    assert 1024 > batches[0] > batches[2] >= 1
     monkeypatch.setattr(batchsize, "free_memory", lambda device: 10**12)
     (done,) = train(facesets, out, settings)
     assert done.batch == batches[2]
@@ -174,10 +175,37 @@ def test_tensorboard_gets_the_curves(facesets, tmp_path):
     assert [point.value for point in board.Scalars("schedule/level")][-1] == 2
 
 
-def test_newton_schulz_makes_a_matrix_nearly_orthogonal():
-    for shape in ((8, 72), (40, 16)):
-        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
-        assert float(values.min()) > 0.6 and float(values.max()) < 1.3
+def test_by_iterations_a_batch_has_the_pixels_of_sixteen_crops_of_32_pixels_and_never_fewer_crops():
+    assert [wanted_batch(level) for level in range(9)] == [1024, 256, 64, 16, 16, 16, 16, 16, 16]
+    assert {wanted_batch(level, by_time=True) for level in range(9)} == {16}
+
+
+def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
+    """The iteration as published, in float64."""
+    x = matrix.double() / (matrix.double() @ matrix.double().mT).norm() ** 0.5
+    for _ in range(5):
+        gram = x @ x.mT
+        x = 3.4445 * x - (4.7750 * gram - 2.0315 * gram @ gram) @ x
+    return x
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (128, 1152), (40, 16)])
+def test_newton_schulz_makes_a_matrix_nearly_orthogonal(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonal(matrix))
+    assert float(values.min()) > 0.6 and float(values.max()) < 1.3
+    published = newton_schulz(matrix if shape[0] <= shape[1] else matrix.mT)
+    torch.testing.assert_close(
+        orthogonal(matrix), (published if shape[0] <= shape[1] else published.mT).float(), rtol=0.02, atol=0.005
+    )
+
+
+def test_newton_schulz_stays_bounded_where_nearly_all_of_a_gradient_points_one_way():
+    generator = torch.Generator().manual_seed(0)
+    one_way = torch.randn(64, 1, generator=generator) @ torch.randn(1, 576, generator=generator)
+    nearly = one_way + 1e-4 * torch.randn(64, 576, generator=generator)
+    for matrix in (one_way, nearly, torch.zeros(64, 576)):
+        assert float(torch.linalg.svdvals(orthogonal(matrix)).max()) < 1.3
 
 
 def test_muon_moves_hidden_kernels_by_an_orthogonal_step_and_the_rest_as_adam():

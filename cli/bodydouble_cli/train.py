@@ -71,7 +71,9 @@ def _switch(name: str, default: bool, help: str) -> Any:
     help="Per level: a number, or one for each level by commas, 0 to skip it.",
 )
 @click.option("--time-budget", "time_budget_s", type=DurationType(), help="Train so long in all instead: 90s, 30m, 8h.")
-@click.option("--batch", type=int, help="Crops per persona and iteration.  [default: up to 16, by memory]")
+@click.option(
+    "--batch", type=int, help="Crops per persona and iteration.  [default: 16, more below 32 px, as memory allows]"
+)
 @click.option(
     "--update",
     type=click.Choice(["in-turn", "joint"]),

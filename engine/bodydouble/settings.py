@@ -90,7 +90,8 @@ class TrainSettings:
         iterations: per level, one number for all or one for each; 0 skips a level. An iteration is a batch of every
             persona. Ignored under a time budget.
         time_budget_s: train so many seconds in all, the levels sharing them by their cost. None: by iterations.
-        batch: crops per persona and iteration; None for as many as memory allows, up to 16.
+        batch: crops per persona and iteration; None for 16, by iterations more below 32 px (1024 at 4 px), if they
+            fit into memory.
         update: "in-turn" is one gradient update per persona, as published; "joint" one for all of them together.
         optimiser: "muon", see `bodydouble.training.optimisers`, or "adam", as published.
         learning_rate, settle_learning_rate: its rate, and that at the end; None for 1e-3 and 1e-5 (muon), the published

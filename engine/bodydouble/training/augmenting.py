@@ -17,16 +17,17 @@ from bodydouble.network.comb import level_size
 from bodydouble.plates.modelspace import ModelSpace, to_model
 from bodydouble.settings import TrainSettings
 
-DRAWS = 13
-"""Random numbers of one crop."""
 _BLUR_REACH = 2.5  # sigmas
 _KNOTS = 4
 """Knots across the crop of the random light."""
+_EVEN = 12
+DRAWS = _EVEN + _KNOTS**2
+"""Random numbers of one crop: twelve evenly in −1..1, and a normal one for each knot."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What one persona's batch is made of: indices of crops N, and N×13 numbers in −1..1; int64 and float32, CPU."""
+    """What one persona's batch is made of: indices of crops N, and N×`DRAWS` numbers; int64 and float32, CPU."""
 
     index: Tensor
     numbers: Tensor
@@ -61,8 +62,9 @@ def draw_iteration(trained: Mapping[str, Tensor], batch: int, seed: int) -> dict
     draws = {}
     for name in order:
         pick = torch.randint(len(trained[name]), (batch,), generator=generator)
-        numbers = torch.rand(batch, DRAWS, generator=generator) * 2 - 1
-        draws[name] = Draw(trained[name][pick], numbers)
+        even = torch.rand(batch, _EVEN, generator=generator) * 2 - 1
+        normal = torch.randn(batch, DRAWS - _EVEN, generator=generator)
+        draws[name] = Draw(trained[name][pick], torch.cat([even, normal], dim=1))
     return draws
 
 
@@ -73,20 +75,20 @@ def augment(
 
     Args:
         crops: N×4×W×W float16, scene-linear and matte, reaching `reach` sides beyond the unit crop.
-        numbers: N×13 in −1..1; zeros leave every crop as it is, but for the light.
+        numbers: N×`DRAWS`; zeros leave every crop as it is.
     """
     numbers = numbers.to(crops.device)
     sampled = _turned(crops.float(), numbers, level_size(level), settings, reach)
     stops = settings.jitter_exposure * numbers[:, 4:5] + settings.jitter_balance * numbers[:, 5:8]
     stops = stops[:, :, None, None]
     if settings.jitter_light:
-        stops = stops + settings.jitter_light * _random_light(numbers[:, 12], level_size(level), crops.device)
+        stops = stops + settings.jitter_light * _light(numbers[:, _EVEN:], level_size(level))
     light = sampled[:, :3] * torch.exp2(stops)
     truth = _encoded(light, space)
     matte = sampled[:, 3:].clamp(0.0, 1.0)
     if not (settings.jitter_blur or settings.jitter_grain):
         return Batch(truth, truth, matte)
-    return Batch(_encoded(_degraded(light, numbers[:, 8:], settings), space), truth, matte)
+    return Batch(_encoded(_degraded(light, numbers[:, 8:11], settings), space), truth, matte)
 
 
 def _encoded(light: Tensor, space: ModelSpace) -> Tensor:
@@ -137,10 +139,9 @@ def _blurred(light: Tensor, sigma_px: Tensor, radius: int) -> Tensor:
     return planes.view_as(light)
 
 
-def _random_light(numbers: Tensor, size: int, device: torch.device) -> Tensor:
-    """Smooth normal fields N×1×size×size of deviation 1 at their knots, each from its own number."""
-    knots = _noise(torch.zeros(len(numbers), 1, _KNOTS, _KNOTS, device=device), numbers)
-    return F.interpolate(knots, size=(size, size), mode="bicubic", align_corners=True)
+def _light(knots: Tensor, size: int) -> Tensor:
+    """Smooth fields N×1×size×size through N×16 knots, the outer ones on the crop's edges."""
+    return F.interpolate(knots.view(-1, 1, _KNOTS, _KNOTS), size=(size, size), mode="bicubic", align_corners=True)
 
 
 def _noise(light: Tensor, numbers: Tensor) -> Tensor:
