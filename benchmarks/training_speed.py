@@ -8,8 +8,8 @@ a GPU: wall time) per crop of
 
 Their ratio is the share of the hardware's speed that training gets. bf16 against float32 depends on what the CPU has
 for it, which is told: AMX multiplies bf16 many times as fast, AVX-512 BF16 at most twice. "GFLOP" is
-6 × multiply-adds of a crop (forward 2, backward 4). The projection is 10^5 iterations per level, two personas, batch
-16, and a tenth more for settling.
+6 × multiply-adds of a crop (forward 2, backward 4). The projection is 10^5 iterations per level, two personas, the
+level's own batch, and a tenth more for settling.
 
 Usage: python benchmarks/training_speed.py [--width 1] [--levels 0-8] [--batch N] [--compile] [--device cpu]
        [--peak TFLOPS]
@@ -45,7 +45,7 @@ from bodydouble.training.training import start_state
 from timing import cpu_features
 
 REACH = 0.1
-ITERATIONS, PERSONAS, BATCH, SETTLE = 100_000, 2, 16, 0.1
+ITERATIONS, PERSONAS, SETTLE = 100_000, 2, 0.1
 LEAST_ROUNDS, LEVEL_SECONDS = 2, 20
 
 
@@ -179,8 +179,8 @@ def main() -> None:
             if options.peak:
                 row += f"| {gflop / one.step_muon / options.peak / 10:.1f} % of the peak "
         print(row + "|", flush=True)
-    crops = ITERATIONS * PERSONAS * BATCH
-    flop = [6 * multiply_adds(dims, level) * crops for level in range(9)]
+    crops = ITERATIONS * PERSONAS
+    flop = [6 * multiply_adds(dims, level) * crops * wanted_batch(level) for level in range(9)]
     total = sum(flop) + SETTLE / (1 - SETTLE) * 9 * flop[8]
     print(f"\nfull schedule at P = 2: {sum(flop):.3g} FLOP in the levels, {total:.3g} with the settling")
     if options.peak:
