@@ -29,7 +29,8 @@ SURFACE = {
     },
     "extract": {
         "--faces", "--persona", "--out", "--frames", "--person", "--size", "--min-confidence", "--rights", "--part",
-        "--view", "--ocio", "--colorspace", "--json",
+        "--view", "--ocio", "--colorspace", "--json", "--min-sharpness", "--min-difference", "--forehead", "--grow",
+        "--format",
     },
     "train": {
         "--out", "--add", "--to", "--replace", "--fine-tune", "--resolution", "--width", "--iterations",

@@ -91,6 +91,15 @@ def test_a_faceset_says_persona_size_and_crops(tmp_path: Path):
     facts = inspect(tmp_path).as_dict()
     assert (facts["kind"], facts["persona"], facts["size"], facts["crops"]) == ("faceset", "A", 128, 1)
     assert facts["bytes"] == 100 and facts["later"] == [1]
+    assert "yaw_deg" not in facts
+
+
+def test_a_faceset_says_what_its_crops_span(tmp_path: Path):
+    crops: list[object] = [{"yaw_deg": 12.0}, {"yaw_deg": -31.5}, {"yaw_deg": "much"}, {"yaw_deg": float("nan")}, {}, 3]
+    document = {"schema": "bodydouble.faceset", "version": 2, "persona": "A", "crops": crops, "model_space": {}}
+    (tmp_path / "faceset.json").write_text(json.dumps(document))
+    facts = inspect(tmp_path).as_dict()
+    assert facts["yaw_deg"] == [-31.5, 12.0] and facts["crops"] == 6 and "model_space" not in facts
 
 
 def test_a_model_says_size_personas_and_rights_and_what_is_missing(model: Path):

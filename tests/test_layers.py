@@ -29,7 +29,7 @@ OWNERS = {
     "safetensors": {"checkpoint"},
     "jinja2": {"reviewpage"},
     "outline": {"opencuejobs"},
-    "matplotlib": {"reviewpage"},
+    "matplotlib": {"reviewpage", "facesetpictures"},
 }
 
 

@@ -34,7 +34,7 @@ from bodydouble.plates.sequences import PlateSequence
 from bodydouble.rights import read_rights
 from bodydouble.settings import AlignSettings, ExtractSettings
 from bodydouble.swap.warm import Warm
-from bodydouble.training.facesets import extract
+from bodydouble.training.extracting import extract
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.serve import Inbox, serve_jobs
 from certificates import make_certificates
@@ -172,7 +172,8 @@ class Supplies:
         folder = self.folder / "facesets" / who
         if not folder.exists():
             plate, shot = PlateSequence.find(self.plates / "sh010.####.exr"), read_shot_faces(self.faces)
-            made = list(extract(plate, plate.frames, shot, None, who, folder, Colour(), None, ExtractSettings()))
+            every = ExtractSettings(min_difference=0)  # two neighbouring frames, in which hardly anything moves
+            made = list(extract(plate, plate.frames, shot, None, who, folder, Colour(), None, every))
             assert all(one.path for one in made), made
         return folder
 

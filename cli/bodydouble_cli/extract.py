@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from bodydouble.errors import FacesetError
-from bodydouble.events import FrameDone, FrameSkipped
+from bodydouble.events import FrameDone, FrameFailed, FrameSkipped, Progress
 from bodydouble.settings import ExtractSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from bodydouble.plates.frames import FrameRange
 
 
+DEFAULT = ExtractSettings()
+TELL_EVERY_S = 2.0
+
+
 @click.command(short_help="Cut training crops of one persona out of a plate.", epilog=EXIT_CODES)
 @plate_argument
 @click.option("--faces", type=click.Path(path_type=Path), required=True, help="Shot faces of this plate, from align.")
@@ -33,13 +39,44 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Faceset folder; is added to.")
 @frames_option
 @person_option("Which person of the shot")
-@click.option("--size", type=int, default=ExtractSettings.size, show_default=True, help="Pixels across a crop.")
+@click.option("--size", type=int, default=DEFAULT.size, show_default=True, help="Pixels across a crop.")
 @click.option(
     "--min-confidence",
     type=float,
-    default=ExtractSettings.min_confidence,
+    default=DEFAULT.min_confidence,
     show_default=True,
-    help="Leave out frames whose face is less certain, 0 to 1.",
+    help="Leave out frames whose landmarks are less certain, 0 to 1.",
+)
+@click.option(
+    "--min-sharpness",
+    type=float,
+    default=DEFAULT.min_sharpness,
+    show_default=True,
+    help="Leave out blurred crops: those below this share of the plate's usual sharpness; 0 for none.",
+)
+@click.option(
+    "--min-difference",
+    type=float,
+    default=DEFAULT.min_difference,
+    show_default=True,
+    help="Leave out near-duplicates: crops that differ less from one that stays, 0 to 1; 0 for none.",
+)
+@click.option(
+    "--forehead", type=float, default=DEFAULT.forehead, show_default=True, help="Matte's reach: 0 brows, 1 hairline."
+)
+@click.option(
+    "--grow",
+    type=float,
+    default=DEFAULT.grow,
+    show_default=True,
+    help="Move the matte's outline outwards, inwards below 0, in hundredths of the crop.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(["exr", "png"]),
+    default=DEFAULT.format,
+    show_default=True,
+    help="Crops as half-float EXR, or as 16-bit PNG in model space, which ends at scene-linear 16.",
 )
 @click.option("--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when.")
 @plate_options
@@ -53,6 +90,11 @@ def extract(
     person: str | None,
     size: int,
     min_confidence: float,
+    min_sharpness: float,
+    min_difference: float,
+    forehead: float,
+    grow: float,
+    format: Literal["exr", "png"],
     rights: Path | None,
     part: str | None,
     view: str | None,
@@ -62,8 +104,10 @@ def extract(
 ) -> None:
     """Cut aligned training crops and mattes of one persona out of a plate.
 
-    Frames without a trustworthy face are left out and named. Call it once per shot with the same -o to gather a persona
-    from many shots: a few hundred crops, every head pose, expression and light the plates will need.
+    Frames without a trustworthy face, blurred ones and near-duplicates are left out and named, which is no failure; a
+    frame that cannot be read makes the exit code 4. Call it once per shot with the same -o to gather a persona from
+    many shots: a few hundred crops, every head pose, expression and light the plates will need. Look at
+    contact_sheet.png and poses.png in the faceset.
 
     \b
     Example:
@@ -73,8 +117,19 @@ def extract(
     from bodydouble.alignment.shotfaces import read_shot_faces
     from bodydouble.plates.reading import colour_notice, find_plate
     from bodydouble.rights import read_rights, rights_to_document
-    from bodydouble.training.facesets import extract as extract_crops
+    from bodydouble.training.extracting import CUT_RULES, FAILED
+    from bodydouble.training.extracting import extract as extract_crops
+    from bodydouble.training.facesetpictures import draw_faceset
 
+    settings = ExtractSettings(
+        size=size,
+        forehead=forehead,
+        grow=grow,
+        min_confidence=min_confidence,
+        min_sharpness=min_sharpness,
+        min_difference=min_difference,
+        format=format,
+    )
     sequence = find_plate(plate, part, view)
     shot = read_shot_faces(faces)
     record = rights_to_document(read_rights(rights)) if rights else None
@@ -85,22 +140,39 @@ def extract(
             run.notice(notice)
         if record is None:
             run.notice(f"no --rights: {persona!r} will carry no rights record; make sure you may use this face.")
+        who = chosen_person(person, shot, colour)
+        left_out: Counter[str] = Counter()
+        looked, told_at = 0, time.monotonic()
+
+        def on_frame(frame: int) -> None:
+            nonlocal looked, told_at
+            looked += 1
+            if looked == len(wanted) or time.monotonic() - told_at > TELL_EVERY_S:
+                told_at = time.monotonic()
+                run.emit(Progress("cutting", looked, len(wanted), message=f"frame {frame}"))
+            if looked == len(wanted):
+                run.emit(Progress("choosing", 0, len(wanted)))
+
         for found in extract_crops(
-            sequence,
-            wanted,
-            shot,
-            chosen_person(person, shot, colour),
-            persona,
-            out,
-            colour,
-            colorspace,
-            ExtractSettings(size=size, min_confidence=min_confidence),
-            rights=record,
+            sequence, wanted, shot, who, persona, out, colour, colorspace, settings, record, on_frame
         ):
             if found.path is not None:
-                run.emit(FrameDone(found.frame, str(found.path), message=found.message))
+                run.emit(FrameDone(found.frame, str(found.path)))
+            elif found.rule == FAILED:
+                run.emit(FrameFailed(found.frame, found.rule, found.message))
             else:
+                left_out[found.rule] += 1
                 run.emit(FrameSkipped(found.frame, message=found.message))
-        if not run.done:
+        run.notice(_counted(run.done, left_out))
+        if not run.done and not run.failures and not any(left_out[rule] for rule in CUT_RULES):
             raise FacesetError(f"{plate}: none of the {len(wanted)} frames gave a crop; look at {faces}.")
-        run.output("faceset", out)
+        if not run.failures or run.done:
+            run.output("faceset", out)
+            for name, picture in zip(("contact sheet", "poses"), draw_faceset(out, colour), strict=True):
+                run.output(name, picture)
+
+
+def _counted(done: int, left_out: Counter[str]) -> str:
+    """How many crops there are, and how many frames each rule left out."""
+    told = ", ".join(f"{count} {rule}" for rule, count in left_out.most_common())
+    return f"{done} crops" + (f"; left out: {told}" if told else "")

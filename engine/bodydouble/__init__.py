@@ -46,7 +46,8 @@ if TYPE_CHECKING:
         plate_to_model_space,
         warp_to_crop,
     )
-    from bodydouble.training.facesets import Faceset, extract
+    from bodydouble.training.extracting import extract
+    from bodydouble.training.facesets import Faceset
     from bodydouble.training.training import train
     from bodydouble.training.trainjob import TrainProgress
 
@@ -80,7 +81,7 @@ _MODULE_OF = {
     "composite": "swap.swapstages",
     "decode": "swap.swapstages",
     "encode": "swap.swapstages",
-    "extract": "training.facesets",
+    "extract": "training.extracting",
     "face_matte": "swap.swapstages",
     "face_region": "swap.swapstages",
     "find_holdouts": "swap.holdouts",

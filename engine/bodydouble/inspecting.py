@@ -9,7 +9,7 @@ import json
 import math
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -29,6 +29,8 @@ from bodydouble.rights import SEAL, rights_state
 
 OUR_ATTRIBUTES = "bodydouble/"
 SAFETENSORS_HEADER_LIMIT = 100_000_000
+SPANS = ("yaw_deg", "pitch_deg", "exposure_stops", "sharpness", "side_px")
+"""Figures of a faceset's crops whose range is told."""
 
 
 @dataclass(frozen=True)
@@ -165,13 +167,26 @@ def _shot_faces_facts(path: Path) -> dict[str, Any]:
 def _faceset_facts(folder: Path) -> dict[str, Any]:
     document = _json(folder / "faceset.json", FacesetError)
     crops = document.get("crops")
-    known = {key: _plain(value) for key, value in document.items() if key not in ("crops", "schema", "version")}
-    pictures = [path for path in (folder / "crops").glob("*") if path.is_file() and not path.name.startswith(".")]
+    unsaid = ("crops", "schema", "version", "model_space")
+    known = {key: _plain(value) for key, value in document.items() if key not in unsaid}
+    pictures = [
+        path
+        for path in (*folder.glob("crops/*"), *folder.glob("mattes/*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    entries = [entry for entry in crops if isinstance(entry, dict)] if isinstance(crops, list) else []
     return {
         **known,
         "crops": len(crops) if isinstance(crops, list) else None,
+        **{name: span for name in SPANS if (span := _span([entry.get(name) for entry in entries])) is not None},
         "bytes": sum(picture.stat().st_size for picture in pictures),
     }
+
+
+def _span(values: Sequence[Any]) -> list[float] | None:
+    """The least and the greatest of the numbers among some values; None where there are none."""
+    numbers = [value for value in values if isinstance(value, int | float) and abs(value) < 1e30]
+    return [round(min(numbers), 2), round(max(numbers), 2)] if numbers else None
 
 
 def _model_facts(folder: Path) -> dict[str, Any]:

@@ -65,19 +65,31 @@ class ExtractSettings:
         size: pixels across the unit crop; the default is what a 256-pixel comb needs with some to spare.
         pad: pixels beyond the unit crop on each side, so that training may shift and turn crops.
         forehead: reach of the matte over the forehead, 0 at the brows, 1 about the hairline.
+        grow: how far the matte's outline is moved outwards, inwards below 0, in hundredths of the unit crop's side.
         min_confidence: faces below it are left out.
+        min_sharpness: crops below this share of the sharpness usual in their plate are left out; 0 for none.
+        min_difference: crops that differ less from one that stays are left out, in model space; 0 for none.
+        format: of the crops, half-float EXR or 16-bit PNG in model space.
     """
 
     size: int = 320
     pad: int = 32
     forehead: float = 0.7
-    min_confidence: float = 0.4
+    grow: float = 0.0
+    min_confidence: float = 0.02
+    min_sharpness: float = 0.8
+    min_difference: float = 0.02
+    format: Literal["exr", "png"] = "exr"
 
     def __post_init__(self) -> None:
         _require(8 <= self.size <= 4096, f"crop size is 8..4096 pixels, not {self.size}")
         _require(0 <= self.pad <= self.size // 2, f"padding is 0..{self.size // 2} pixels, not {self.pad}")
         _require(0 <= self.forehead <= 1.5, f"forehead is 0..1.5, not {self.forehead}")
+        _require(-10 <= self.grow <= 10, f"grow is -10..10 hundredths of the crop, not {self.grow}")
         _require(0 <= self.min_confidence <= 1, f"confidence is 0..1, not {self.min_confidence}")
+        _require(0 <= self.min_sharpness <= 1, f"least sharpness is a share of 0..1, not {self.min_sharpness}")
+        _require(0 <= self.min_difference <= 1, f"least difference is 0..1, not {self.min_difference}")
+        _require(self.format in ("exr", "png"), f"format is exr or png, not {self.format}")
 
 
 @dataclass(frozen=True)

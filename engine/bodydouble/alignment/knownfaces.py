@@ -14,7 +14,6 @@ from bodydouble.alignment.faces import FaceFinder
 from bodydouble.alignment.views import PictureViews
 from bodydouble.errors import InputError
 from bodydouble.plates.colour import WORKING_SPACE, Colour
-from bodydouble.plates.images import read_image
 from bodydouble.plates.reading import find_plate, read_frame
 from bodydouble.reviews.quality import display_code, rec709_from_acescg
 from bodydouble.settings import AlignSettings
@@ -50,7 +49,7 @@ def known_face(path: Path, finder: FaceFinder, colour: Colour) -> NDArray[np.flo
 
 def _faceset_pictures(faceset: Faceset, colour: Colour) -> list[NDArray[np.uint8]]:
     convert = colour.converter(faceset.primaries, WORKING_SPACE)
-    return [_u8(convert(np.ascontiguousarray(read_image(path)[..., :3]))) for path in _spread(faceset.crops)]
+    return [_u8(convert(np.ascontiguousarray(faceset.pixels(path)[..., :3]))) for path in _spread(faceset.crops)]
 
 
 def _pictures(path: Path, colour: Colour) -> list[NDArray[np.uint8]]:
