@@ -113,6 +113,13 @@ def test_the_table_of_the_readme_has_every_command():
     assert set(cli.commands) == set(re.findall(r"^\| `bodydouble ([a-z]+)", text, flags=re.MULTILINE))
 
 
+def test_every_library_that_is_asked_for_is_on_the_page_of_licences():
+    asked = set(re.findall(r'"([A-Za-z][\w.-]*)(?:\[\w+\])?>=', (ROOT / "setup.py").read_text(encoding="utf-8")))
+    table = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8").lower()
+    assert {"torch", "nkparser", "mkdocstrings"} <= asked
+    assert [one for one in sorted(asked) if not re.search(rf"(?<![\w-]){re.escape(one.lower())}(?![\w-])", table)] == []
+
+
 # ---------------------------------------------------------------- links
 
 
