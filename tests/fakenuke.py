@@ -2,8 +2,8 @@
 
 Refused: a knob that the class does not have (NameError), a value of the wrong type (TypeError), a class that does not
 exist, touching nodes off the main thread, waiting for the main thread on it, anything of the GUI without one, a render
-inside a render (RuntimeError), a node that was deleted (ValueError), a menu's value that is not in the menu when a
-script is read (the first one is taken).
+inside a render, a disabled Write, a button while it renders (RuntimeError), a node that was deleted (ValueError), a
+menu's value that is not in the menu when a script is read (the first one is taken).
 
 Scripts and gizmos are read by a real Tcl interpreter. What is called on the main thread is timed: `slowest()`.
 """
@@ -25,7 +25,8 @@ from typing import Any
 
 import OpenImageIO as oiio
 
-from nukeread import ReadNode, read_script, tcl_list, tkinter
+from bodydouble.plates.images import write_image
+from nukeread import ReadNode, interpreter, read_script, tcl_list
 from nukewords import EVERY_NODE, KNOBS, USER_KNOBS
 
 ROOT_KNOBS = {
@@ -33,6 +34,7 @@ ROOT_KNOBS = {
     "customOCIOConfigPath": "", "workingSpaceLUT": "linear",
 }  # fmt: skip
 FILE_KNOBS = {"file", "customOCIOConfigPath", "torchScriptFile", "catFile"}
+CALLBACKS = ("OnCreate", "OnDestroy", "OnScriptClose", "KnobChanged", "BeforeRender", "BeforeFrameRender")
 BUTTONS = {"reload", "Render"}
 DEFAULTS = {"colorspace": "default", "label": "", "frame": ""}
 
@@ -108,6 +110,8 @@ class Knob:
         if self.kind not in ("PyScript_Knob", "Script_Knob"):
             raise AttributeError(f"'{self.kind}' object has no attribute 'execute'")
         self._node._check(edit=True)
+        if self._node.nuke._rendering:
+            raise RuntimeError("I'm already executing something else")
         self.presses += 1
         if self.code:
             with self._node.nuke._this(self._node, self):
@@ -167,12 +171,11 @@ class Node:
             self._unfold(nuke.gizmos[kind])
             return
         for knob in sorted(KNOBS[kind] | EVERY_NODE):
-            button = "Script_Knob" if knob in BUTTONS else "String_Knob"
-            self.own[knob] = Knob(self, knob, "File_Knob" if knob in FILE_KNOBS else button, DEFAULTS.get(knob, ""))
+            self.own[knob] = Knob(self, knob, _kind_of(knob), DEFAULTS.get(knob, ""))
 
     def _unfold(self, gizmo: ReadNode) -> None:
         for knob in EVERY_NODE:
-            self.own[knob] = Knob(self, knob, "String_Knob")
+            self.own[knob] = Knob(self, knob, _kind_of(knob))
         for code, name, *words in gizmo.user_knobs:
             options = dict(pairwise(words))
             items = list(tcl_list(options["M"])) if code == "4" else []
@@ -207,7 +210,8 @@ class Node:
         self._check()
         return self._name
 
-    fullName = name
+    def fullName(self) -> str:
+        return self.name() if self._parent is None else f"{self._parent.name()}.{self._name}"
 
     def setName(self, name: str) -> None:
         self._check(edit=True)
@@ -220,6 +224,10 @@ class Node:
     def input(self, index: int) -> Node | None:
         self._check()
         return self._inputs.get(index)
+
+    def inputs(self) -> int:
+        self._check()
+        return max(self._inputs, default=-1) + 1
 
     def setInput(self, index: int, node: Node | None) -> bool:
         self._check(edit=True)
@@ -241,13 +249,15 @@ class Node:
 
     def _substituted(self, text: str) -> str:
         """Tcl in a file knob, as Nuke substitutes it."""
-        tcl = tkinter.Tcl()
+        tcl = interpreter(threading.get_ident())
 
         def value(path: str, *_: str) -> str:
             start, _, knob = path.rpartition(".")
             node = {"": self, "parent": self._parent, "this": self, "root": self.nuke._root}.get(start)
             assert node is not None, path
-            return node._substituted(node.own[knob].raw)
+            found = node._substituted(node.own[knob].raw)
+            tcl.createcommand("value", value)  # the inner call has put its own there
+            return found
 
         tcl.createcommand("value", value)
         return str(tcl.eval(f"subst {{{text}}}"))
@@ -308,7 +318,7 @@ class FakeNuke(types.ModuleType):
         self._undo: list[Callable[[], None]] = []
         self._unrecorded = 0
         self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple, queue.SimpleQueue | None]] = queue.SimpleQueue()
-        self._callbacks: dict[str, list[Callable[[], None]]] = {}
+        self._callbacks: dict[str, list[tuple[Callable[[], None], str]]] = {}
         self._groups: list[Node] = []
         self._thiss: list[tuple[Node, Knob | None]] = []
         self._frame = 1
@@ -367,21 +377,22 @@ class FakeNuke(types.ModuleType):
         self.printed.append(" ".join(map(str, words)))
 
     def __getattr__(self, name: str) -> Any:
-        if found := re.fullmatch(r"add(OnCreate|OnDestroy|OnScriptClose|OnScriptLoad|KnobChanged|BeforeRender)", name):
-            event = found[1][0].lower() + found[1][1:]
+        if name.startswith("add") and name[3:] in CALLBACKS:
+            event = name[3].lower() + name[4:]
 
-            def add(call: Callable[[], None], nodeClass: str = "*") -> None:
-                self._callbacks.setdefault(event, []).append(call)
+            of_writes = event in ("beforeRender", "beforeFrameRender")
+
+            def add(call: Callable[[], None], nodeClass: str = "Write" if of_writes else "*") -> None:
+                self._callbacks.setdefault(event, []).append((call, nodeClass))
 
             return add
         raise AttributeError(f"module 'nuke' has no attribute {name!r}")
 
     def _call(self, event: str, node: Node | None = None, knob: Knob | None = None) -> None:
-        if node is not None and node._kind not in self.gizmos:
-            return
-        for call in self._callbacks.get(event, []):
-            with self._this(node, knob):
-                self.timed(call, event)
+        for call, kind in self._callbacks.get(event, []):
+            if node is None or kind in ("*", node._kind):
+                with self._this(node, knob):
+                    self.timed(call, event)
 
     def _changed(self, knob: Knob) -> None:
         if not self._silent and self.GUI:
@@ -493,7 +504,7 @@ class FakeNuke(types.ModuleType):
 
     def toNode(self, name: str) -> Node | None:
         self._main("toNode")
-        among = self._groups[-1].inner if self._groups else self.nodes
+        among = self._groups[-1].inner if self._groups and self._groups[-1] is not self._root else self.nodes
         return next((node for node in among if node._name == name), None)
 
     def root(self) -> Node:
@@ -588,13 +599,18 @@ class FakeNuke(types.ModuleType):
     # Pictures.
 
     def execute(self, node: Node, first: int, last: int) -> None:
-        """Render a Write whose picture is a Read's, unchanged."""
+        """Render a Write whose picture is a Read's, unchanged; the current frame is the one that is rendered."""
         self._main("execute")
         if self._rendering:
             raise RuntimeError("I'm already executing something else")
-        self._rendering, start = True, time.perf_counter()
+        if node["disable"].value():
+            raise RuntimeError(f"{node.name()} is disabled")
+        self._rendering, start, before = True, time.perf_counter(), self._frame
         try:
+            self._call("beforeRender", node)
             for frame in range(first, last + 1):
+                self._frame = frame
+                self._call("beforeFrameRender", node)
                 source = self._file_of(node._inputs[0], frame)
                 target = _numbered(node["file"].evaluate(), frame)
                 if not os.path.isdir(os.path.dirname(target)):
@@ -602,13 +618,19 @@ class FakeNuke(types.ModuleType):
                 picture = oiio.ImageBuf(source)
                 if picture.has_error:
                     raise RuntimeError(picture.geterror())
-                rgba = oiio.ImageBufAlgo.channels(picture, ("R", "G", "B", "A"))
-                rgba.specmod().erase_attribute("compression")
-                rgba.write(target, "half")
+                # Not by ImageBufAlgo.channels: it mixes channels up where their types differ.
+                columns = [picture.spec().channelnames.index(name) for name in "RGBA"]
+                write_image(target, picture.get_pixels(oiio.FLOAT)[..., columns], tuple("RGBA"))
                 self.rendered.append(frame)
         finally:
-            self._rendering = False
+            self._rendering, self._frame = False, before
             self.rendering_seconds += time.perf_counter() - start
+
+    def executeAll(self, first: int, last: int) -> None:
+        """What `nuke -x` does: all Writes of the script that are not disabled, also those inside of nodes."""
+        for node in [inner for outer in self.nodes for inner in (outer, *outer.inner)]:
+            if node._kind == "Write" and not node["disable"].value():
+                self.execute(node, first, last)
 
     def _file_of(self, node: Node, frame: int) -> str:
         """The file whose pixels a node shows at a frame."""
@@ -634,6 +656,12 @@ class FakeNuke(types.ModuleType):
     def shown(self, node: Node, frame: int) -> str:
         """The file whose pixels are seen through a node at a frame."""
         return self._file_of(node, frame)
+
+
+def _kind_of(knob: str) -> str:
+    if knob == "disable":
+        return "Boolean_Knob"
+    return "Script_Knob" if knob in BUTTONS else "File_Knob" if knob in FILE_KNOBS else "String_Knob"
 
 
 def _numbered(pattern: str, frame: int) -> str:

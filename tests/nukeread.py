@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -43,7 +45,13 @@ class ReadScript:
 
 def tcl_list(text: str) -> tuple[str, ...]:
     """The words of a Tcl list."""
-    return tuple(map(str, tkinter.Tcl().splitlist(text)))
+    return tuple(map(str, interpreter(threading.get_ident()).splitlist(text)))
+
+
+@functools.cache
+def interpreter(thread: int) -> tkinter.Tk:
+    """A thread's own Tcl: making one takes longer than what it is asked."""
+    return tkinter.Tcl()
 
 
 def read_script(text: str) -> ReadScript:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bodydouble.demo import BUNDLED
@@ -131,10 +133,10 @@ def test_a_node_lives(nuke: FakeNuke, engine: None, tmp_path: Path):
     layers = read_plate(folder(script, node) / "swap" / "swap.1016.exr").main.channels
     assert {"bodydouble.matte", "bodydouble.face.R", "bodydouble.st.u"} <= set(layers)
 
-    # A knob of the look blends the current frame again; the engine stays warm, keys travel.
+    # A knob of the look shows a draft of the current frame; the engine stays warm, keys travel.
     nuke.frame(FIRST + 1)
-    before = (folder(script, node) / "swap" / "swap.1016.exr").read_bytes()
-    untouched = (folder(script, node) / "swap" / "swap.1015.exr").stat().st_mtime_ns
+    swap, draft = folder(script, node) / "swap" / "swap.1016.exr", folder(script, node) / "draft" / "draft.1016.exr"
+    before = swap.read_bytes()
     node["edge"].setValueAt(3.0, FIRST)
     finished(nuke, node)
     node["edge"].setValueAt(9.0, LAST)
@@ -143,8 +145,23 @@ def test_a_node_lives(nuke: FakeNuke, engine: None, tmp_path: Path):
     nuke.pump(lambda: not session().SESSION.is_busy(node))
     look = read_look(folder(script, node) / "look.settings.json")
     assert (look.at(FIRST).edge, look.at(FIRST + 1).edge, look.at(LAST).edge) == (3.0, 7.5, 12.0)
-    assert (folder(script, node) / "swap" / "swap.1016.exr").read_bytes() != before
-    assert (folder(script, node) / "swap" / "swap.1015.exr").stat().st_mtime_ns == untouched
+    assert nuke.shown(node, FIRST + 1) == str(draft)
+    assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
+    assert node["status"].value().startswith("draft of 1016")
+    assert swap.read_bytes() == before, "the finished frame stays until it is swapped again"
+    assert [path.name for path in draft.parent.iterdir()] == ["draft.1016.exr"]
+    shown = read_plate(draft).main
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert nuke.shown(node, FIRST + 1) == str(swap)
+    assert not draft.exists()
+    whole = read_plate(swap).main
+    x0, y0, x1, y1 = shown.data_window
+    for name in ("R", "G", "B", "bodydouble.matte"):
+        assert np.array_equal(shown.channel(name), whole.channel(name)[y0:y1, x0:x1]), "a draft has the frame's pixels"
+    node["sigma"].setValue(2.5)
+    finished(nuke, node)
+    assert nuke.shown(node, FIRST + 1) == str(draft)
     assert session().SESSION.worker.starts == 1
 
     # The worker dies in the middle of its work: it is told, and the next press starts another.
@@ -214,19 +231,82 @@ def test_a_plate_that_is_no_file_is_rendered_by_the_hidden_write(nuke: FakeNuke,
     assert_never_frozen(nuke)
 
 
-def test_in_a_terminal_frames_are_swapped_in_process_order_without_a_gui(
+def write_after(nuke: FakeNuke, above: Node, where: Path) -> Node:
+    """A Write of the comp."""
+    where.mkdir()
+    write = nuke.createNode("Write")
+    write.setInput(0, above)
+    write["file"].setValue((where / "comp.####.exr").as_posix())
+    return write
+
+
+def test_a_render_without_a_gui_swaps_what_is_missing_in_process_order(
     start: Callable[..., FakeNuke], engine: None, tmp_path: Path
 ):
     nuke = start(gui=False)
     script = tmp_path / "comp.nk"
     node = body_double(nuke, script)
-    node["last"].setValue(FIRST)
-    session().before_render(node, [FIRST])
-    assert nuke.shown(node, FIRST) == nuke.shown(node.input(0), FIRST), "show what is there"
+    node["last"].setValue(FIRST + 1)
+    aside = nuke.createNode("BodyDouble")
+    aside["on_render"].setValue("swap what is missing")
+    write = write_after(nuke, node, tmp_path / "out")
+    nuke.executeAll(FIRST, FIRST + 2)
+    assert nuke.rendered == [FIRST, FIRST + 1, FIRST + 2], "the hidden Writes are no part of a render"
+    assert not (folder(script, node) / "swap").exists(), "show what is there"
+    plate, comp = (read_plate(tmp_path / name).main for name in ("plate/sh010_B.1015.exr", "out/comp.1015.exr"))
+    assert np.array_equal(plate.channel("G"), comp.channel("G"))
+
     node["on_render"].setValue("swap what is missing")
-    session().before_render(node, [FIRST])
-    assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
+    nuke.executeAll(FIRST, FIRST + 2)
+    swaps = folder(script, node) / "swap"
+    for frame in (FIRST, FIRST + 1):
+        swap, comp = (
+            read_plate(swaps / f"swap.{frame}.exr").main,
+            read_plate(tmp_path / "out" / f"comp.{frame}.exr").main,
+        )
+        assert np.array_equal(swap.channel("G"), comp.channel("G"))
+    assert not (swaps / "swap.1017.exr").exists(), "beyond the node's range"
+    kept = (swaps / "swap.1015.exr").stat().st_mtime_ns
+    nuke.execute(write, FIRST, FIRST)
+    assert (swaps / "swap.1015.exr").stat().st_mtime_ns == kept, "it was there"
+    assert session().SESSION.worker.starts == 1
     assert nuke.messages == nuke.tasks == []
+
+
+def test_a_render_ends_with_a_message_where_a_frame_cannot_be_swapped(
+    start: Callable[..., FakeNuke], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("BODYDOUBLE_ENGINE", raising=False)
+    nuke = start(gui=False)
+    node = body_double(nuke, tmp_path / "comp.nk")
+    node["on_render"].setValue("swap what is missing")
+    write = write_after(nuke, node, tmp_path / "out")
+    with pytest.raises(RuntimeError, match=r"BodyDouble1, frame 1015: .*not found"):
+        nuke.execute(write, FIRST, LAST)
+    node["engine"].setValue(sys.executable)
+    node.input(0)["colorspace"].setValue("sRGB")
+    with pytest.raises(RuntimeError, match=r"frames 1015-1017 are not there"):
+        nuke.execute(write, FIRST, LAST)
+    assert nuke.rendered == []
+    # A node that was told to show what is there, or is not above the Write, does not stop it.
+    node["on_render"].setValue("show what is there")
+    nuke.execute(write, FIRST, FIRST)
+    assert nuke.rendered == [FIRST]
+
+
+def test_of_two_nodes_in_a_row_the_upper_one_is_swapped_first(start: Callable[..., FakeNuke], tmp_path: Path):
+    nuke = start(gui=False)
+    upper = body_double(nuke, tmp_path / "comp.nk")
+    lower = nuke.createNode("BodyDouble")
+    lower.setInput(0, upper)
+    write = write_after(nuke, lower, tmp_path / "out")
+    for node in (lower, upper):
+        node["on_render"].setValue("swap what is missing")
+    asked = importlib.import_module("bodydouble_nuke.renders")._asked
+    assert asked(write) == [upper, lower]
+    (hidden,) = (inner for inner in lower.inner if inner.name() == "PlateOut")
+    assert asked(hidden) == [upper], "what the lower one's own Write renders comes from above it"
 
 
 def test_a_missing_engine_is_told_plainly(nuke: FakeNuke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

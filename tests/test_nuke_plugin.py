@@ -57,7 +57,13 @@ def test_the_gizmo_hangs_together(gizmo: ReadScript):
     links = {inner.name: inner.inputs for inner in gizmo.nodes[0].inside}
     assert links["Output1"] == ["ResultOrPlate"]
     assert links["ResultOrPlate"] == ["plate", "Over"]
-    assert links["Over"] == ["StLayer", "Result", "Allowed"]
+    assert links["Over"] == ["StLayer", "Latest", "Allowed"]
+    assert links["Latest"] == ["Result", "DraftOverPlate"]
+    assert links["DraftOverPlate"] == ["plate", "Draft", "DraftCovers"]
+    assert links["DraftCovers"] == ["Draft"]
+    assert links["MatteLayer"] == ["plate", "LatestMatte"]
+    assert links["LatestMatte"] == ["Result", "Draft"]
+    assert links["FaceLayer"] == ["MatteLayer", "Result"], "no look changes it"
     assert links["PlateOut"] == ["plate"]
     assert links["HoldoutOut"] == ["holdout"]
     numbers = {inner.name: inner.knobs.get("number", "0") for inner in gizmo.nodes[0].inside if inner.kind == "Input"}

@@ -31,6 +31,9 @@ def add_callbacks() -> None:
     nuke.addOnDestroy(safely(_destroyed), nodeClass=CLASS)
     nuke.addKnobChanged(safely(_changed), nodeClass=CLASS)
     nuke.addOnScriptClose(safely(_closed))
+    # Not `safely`: an error here must end the render, or it would go on with the plate.
+    nuke.addBeforeRender(_before_render)
+    nuke.addBeforeFrameRender(_before_frame)
 
 
 def add_menus() -> None:
@@ -78,6 +81,18 @@ def _changed() -> None:
     from bodydouble_nuke import session
 
     session.changed(_this(), nuke.thisKnob().name())
+
+
+def _before_render() -> None:
+    from bodydouble_nuke import renders
+
+    renders.before_render(nuke.thisNode())
+
+
+def _before_frame() -> None:
+    from bodydouble_nuke import renders
+
+    renders.before_frame(nuke.thisNode(), nuke.frame())
 
 
 def _closed() -> None:

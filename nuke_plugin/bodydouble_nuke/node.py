@@ -13,10 +13,10 @@ from bodydouble_nuke.engine import EngineError, read_model_card
 from bodydouble_nuke.knobs import choices, file_path, press
 from bodydouble_nuke.look import SETTINGS, Look, Value
 from bodydouble_nuke.mainthread import unrecorded
-from bodydouble_nuke.shot import Shot, ShotError, frames_on_disk, held_keys, result_pattern
+from bodydouble_nuke.shot import Shot, ShotError, frames_on_disk, fresh_drafts, held_keys, result_pattern
 
 CLASS = "BodyDouble"
-READ = "Result"
+READS = ("Result", "Draft")
 NO_PERSONA = "choose a model first"
 
 
@@ -101,6 +101,7 @@ def prepare(node: nuke.Gizmo, taken: Iterable[str]) -> None:
         if not node["uid"].value() or node["uid"].value() in set(taken):
             node["uid"].setValue(uuid.uuid4().hex[:8])
             node["ready"].fromScript("0")
+            node["drafted"].fromScript("0")
             node["status"].setValue("")
         if node["first"].value() == node["last"].value() == 0:
             root = nuke.root()
@@ -131,22 +132,48 @@ def show_personas(node: nuke.Gizmo) -> None:
         node["card"].setValue(text)
 
 
+def finished(node: nuke.Gizmo) -> list[int]:
+    """Frames that lie in the node's folder and were not tried in another look since."""
+    folder = folder_of(node)
+    return sorted(set(frames_on_disk(result_pattern(folder))) - set(fresh_drafts(folder)))
+
+
 def show_status(node: nuke.Gizmo, text: str) -> None:
     """The line under the buttons."""
     with unrecorded():
         node["status"].setValue(text)
 
 
-def show_results(node: nuke.Gizmo, frames: Sequence[int] | None = None) -> list[int]:
-    """Let the node show the frames that are finished: those given, or what lies in its folder; reads them again."""
-    found = frames_on_disk(result_pattern(folder_of(node))) if frames is None else sorted(frames)
+def show_results(node: nuke.Gizmo, landed: Iterable[int] = (), drafted: Iterable[int] = ()) -> list[int]:
+    """Let the node show what lies in its folder, and read it again; returns the frames that are finished.
+
+    landed, drafted: finished frames and drafts that are known to be there: a network's listing may be late.
+    """
+    found = show_found(node, landed, drafted)
     with unrecorded():
-        if found:
-            node["ready"].fromScript(held_keys(found, found[0], found[-1]))
-        else:
-            node["ready"].fromScript("0")
         with node:
-            read = nuke.toNode(READ)
-        if read is not None:
+            reads = [nuke.toNode(name) for name in READS]
+        for read in filter(None, reads):
             press(read, "reload")
     return found
+
+
+def show_found(node: nuke.Gizmo, landed: Iterable[int] = (), drafted: Iterable[int] = ()) -> list[int]:
+    """As `show_results`, without reading anything again: Nuke refuses that while it renders."""
+    folder = folder_of(node)
+    found = sorted({*frames_on_disk(result_pattern(folder)), *landed})
+    with unrecorded():
+        _show(node, "ready", found)
+        _show(node, "drafted", sorted({*fresh_drafts(folder), *drafted}))
+    return found
+
+
+def show_range(node: nuke.Gizmo) -> None:
+    """Let the node show finished frames, and no drafts, in all its range, whether they are there yet or not."""
+    with unrecorded():
+        _show(node, "ready", sorted({*frames_on_disk(result_pattern(folder_of(node))), *frame_list(node)}))
+        _show(node, "drafted", [])
+
+
+def _show(node: nuke.Gizmo, knob: str, frames: Sequence[int]) -> None:
+    node[knob].fromScript(held_keys(frames, frames[0], frames[-1]) if frames else "0")

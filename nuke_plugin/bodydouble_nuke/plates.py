@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import nuke
 
 from bodydouble_nuke.knobs import file_path
+from bodydouble_nuke.mainthread import unrecorded
 from bodydouble_nuke.shot import Plate, ShotError, plate_pattern
 
 PLATE, HOLDOUT = 0, 2
@@ -91,6 +92,12 @@ def render_frame(node: nuke.Gizmo, index: int, frame: int) -> None:
         raise ShotError("The node has lost its inner nodes; make a new BodyDouble node and copy the values over.")
     os.makedirs(os.path.dirname(file_path(write, "file")), exist_ok=True)
     try:
+        # Disabled at all other times: a render of the script must not find them.
+        with unrecorded():
+            write["disable"].setValue(False)
         nuke.execute(write, frame, frame)
     except RuntimeError as error:
         raise ShotError(f"Nuke could not render frame {frame} of the input: {error}") from error
+    finally:
+        with unrecorded():
+            write["disable"].setValue(True)

@@ -11,19 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import nuke
 
 from bodydouble_nuke import node as nodes
 from bodydouble_nuke.engine import EngineError
 from bodydouble_nuke.mainthread import answer, later
-from bodydouble_nuke.shot import ShotError, cancel_job, frame_range, frames_on_disk
+from bodydouble_nuke.shot import ShotError, cancel_job, drop_drafts, frame_range
 from bodydouble_nuke.worker import Worker
 
 SHOW_SECONDS = 0.2
 """How often the node is brought up to date: a fast worker must not fill the main thread with updates."""
 _POLL_SECONDS = 0.1
+
+Purpose = Literal["swap", "look", "render"]
+"""What a run is for: finished frames; a draft of one while a knob of the look moves; what a render lacks."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Run:
         steps: Sequence[Step],
         render: Sequence[tuple[int, int]],
         render_one: Callable[[nuke.Gizmo, int, int], None],
-        quiet: bool,
+        purpose: Purpose,
     ) -> None:
         self.landed: set[int] = set()
         self.problem = ""
@@ -53,7 +56,9 @@ class Run:
         self._steps = steps
         self._render = render
         self._render_one = render_one
-        self._progress = nuke.ProgressTask(f"Bodydouble: {node.name()}") if nuke.GUI and not quiet else None
+        self._purpose = purpose
+        with_bar = nuke.GUI and purpose == "swap"
+        self._progress = nuke.ProgressTask(f"Bodydouble: {node.name()}") if with_bar else None
         self._confidence: dict[int, float] = {}
         self._failed: list[int] = []
         self._cancelled = threading.Event()
@@ -167,9 +172,13 @@ class Run:
         if not nodes.is_attached(self._node):
             self._cancelled.set()
             return
-        if self.landed:
-            there = set(frames_on_disk(nodes.result_pattern(nodes.folder_of(self._node))))
-            nodes.show_results(self._node, sorted(there | self.landed))
+        if self._purpose == "look":
+            nodes.show_results(self._node, drafted=self.landed)
+        elif self.landed:
+            drop_drafts(nodes.folder_of(self._node), self.landed)
+            # A render has begun with all frames shown, and Nuke refuses buttons while it goes on.
+            if self._purpose != "render":
+                nodes.show_results(self._node, self.landed)
         nodes.show_status(self._node, self._text())
 
     def _finish(self, _ended: float) -> None:
@@ -187,7 +196,7 @@ class Run:
             return self.problem
         words = []
         if self.landed:
-            words.append(f"swapped {frame_range(self.landed)}")
+            words.append(f"{'draft of' if self._purpose == 'look' else 'swapped'} {frame_range(self.landed)}")
         if self._confidence:
             low, high = min(self._confidence.values()), max(self._confidence.values())
             words.append(f"confidence {low:.2f} to {high:.2f}" if low != high else f"confidence {low:.2f}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import nuke
@@ -20,8 +20,17 @@ from bodydouble_nuke.farm import submit, submit_arguments
 from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.look import SETTINGS, write_look
 from bodydouble_nuke.mainthread import later
-from bodydouble_nuke.run import Run, Step
-from bodydouble_nuke.shot import ShotError, align_job, frame_range, holdout_pattern, plate_pattern, swap_job
+from bodydouble_nuke.run import Purpose, Run, Step
+from bodydouble_nuke.shot import (
+    ShotError,
+    align_job,
+    draft_job,
+    frame_range,
+    frames_on_disk,
+    holdout_pattern,
+    plate_pattern,
+    swap_job,
+)
 from bodydouble_nuke.worker import Worker
 
 
@@ -74,13 +83,10 @@ SESSION = Session()
 """The one of this Nuke."""
 
 
-def start(
-    node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, quiet: bool = False, draft: bool = False
-) -> Run:
+def start(node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, purpose: Purpose = "swap") -> Run:
     """Align (where that was not done yet, or is all that is wanted) and swap frames; returns at once in the GUI.
 
-    Without a GUI it returns when all is done. `quiet`: no progress bar. `draft`: files are packed less, which
-    is quicker; the next swap of the range replaces them.
+    Without a GUI it returns when all is done.
 
     Raises:
         ShotError, EngineError: it cannot begin.
@@ -88,19 +94,21 @@ def start(
     if SESSION.is_busy(node):
         raise ShotError("This node is at work; cancel it first.")
     shot, source = nodes.read_shot(node)
-    if draft:
-        shot = replace(shot, compression="rle")
     worker = SESSION.worker_of(node)
     must_align = align_only or not os.path.exists(shot.faces)
     needed = nodes.frame_list(node) if must_align else list(frames)
     steps = [Step("align", align_job(shot))] if must_align else []
     if not align_only:
         write_look(shot.look_file, shot.look)
-        steps.append(Step("swap", swap_job(shot, frames)))
-    render = _to_render(node, plates.PLATE, needed) if source.render else []
+        steps.append(Step("swap", (draft_job if purpose == "look" else swap_job)(shot, frames)))
+    inputs = [(plates.PLATE, needed)] if source.render else []
     if shot.holdout and not align_only:
-        render += _to_render(node, plates.HOLDOUT, frames)
-    run = Run(node, worker, steps, render, _render_one, quiet)
+        inputs.append((plates.HOLDOUT, list(frames)))
+    if purpose == "render":
+        _require_rendered(node, inputs)
+        inputs = []
+    render = [pair for index, wanted in inputs for pair in _to_render(node, index, wanted)]
+    run = Run(node, worker, steps, render, _render_one, purpose)
     SESSION.runs[SESSION.uid(node)] = run
     run.begin()
     return run
@@ -109,11 +117,27 @@ def start(
 def _to_render(node: nuke.Gizmo, index: int, frames: Sequence[int]) -> list[tuple[int, int]]:
     """Frames of an input that were not rendered yet from what is connected now, with the input."""
     uid, state = SESSION.uid(node), plates.state_of(node, index)
-    folder = nodes.folder_of(node)
-    pattern = plate_pattern(folder) if index == plates.PLATE else holdout_pattern(folder)
-    there = set(nodes.frames_on_disk(pattern))
+    there = _rendered(node, index)
     fresh = {frame for frame in there if SESSION.rendered.get((uid, index, frame)) == state}
     return [(index, frame) for frame in frames if frame not in fresh]
+
+
+def _rendered(node: nuke.Gizmo, index: int) -> set[int]:
+    """Frames of an input that lie in the node's folder."""
+    folder = nodes.folder_of(node)
+    return set(frames_on_disk(plate_pattern(folder) if index == plates.PLATE else holdout_pattern(folder)))
+
+
+def _require_rendered(node: nuke.Gizmo, inputs: Sequence[tuple[int, Sequence[int]]]) -> None:
+    """Nuke renders nothing from inside a render: what the node's Writes made before must be there."""
+    for index, frames in inputs:
+        missing = set(frames) - _rendered(node, index)
+        if missing:
+            name = "plate" if index == plates.PLATE else "holdout"
+            raise ShotError(
+                f"The engine needs the {name} as files, and frames {frame_range(missing)} are not there. Nuke cannot "
+                "render them from inside a render: swap the range in the GUI once, or connect a Read."
+            )
 
 
 def _render_one(node: nuke.Gizmo, index: int, frame: int) -> None:
@@ -127,7 +151,15 @@ def swap_now(node: nuke.Gizmo, frames: Sequence[int]) -> list[int]:
     Raises:
         ShotError, EngineError: it could not be done; the message says why.
     """
-    run = start(node, frames, quiet=True)
+    return _waited(start(node, frames))
+
+
+def swap_for_render(node: nuke.Gizmo, frames: Sequence[int]) -> list[int]:
+    """As `swap_now`, while Nuke renders. The plate must be files."""
+    return _waited(start(node, frames, purpose="render"))
+
+
+def _waited(run: Run) -> list[int]:
     run.wait()
     if run.problem:
         raise ShotError(run.problem)
@@ -162,7 +194,7 @@ def button(node: nuke.Gizmo, action: str) -> None:
 def _submit(node: nuke.Gizmo) -> None:
     shot, source = nodes.read_shot(node)
     frames = nodes.frame_list(node)
-    if source.render and set(frames) - set(nodes.frames_on_disk(source.plate.pattern)):
+    if source.render and set(frames) - _rendered(node, plates.PLATE):
         raise ShotError("The farm needs the plate as files: press Align first, which renders it, or connect a Read.")
     write_look(shot.look_file, shot.look)
     farm, chunk = str(node["farm_engine"].value()), int(node["chunk"].value())
@@ -214,7 +246,7 @@ def blend_again(node: nuke.Gizmo) -> None:
         SESSION.wanted.add(uid)
         return
     try:
-        run = start(node, [nuke.frame()], quiet=True, draft=True)
+        run = start(node, [nuke.frame()], purpose="look")
     except (ShotError, EngineError) as error:
         nodes.show_status(node, str(error))
         return
@@ -250,24 +282,6 @@ def script_closed() -> None:
     SESSION.rendered.clear()
     SESSION.wanted.clear()
     SESSION.close_worker()
-
-
-def before_render(node: nuke.Gizmo, frames: Sequence[int]) -> None:
-    """A render in a Nuke without a GUI begins: frames that are missing are swapped first, if the node is told to.
-
-    Raises:
-        RuntimeError: they cannot be; the render stops with the message.
-    """
-    if nuke.GUI or str(node["on_render"].value()) != "swap what is missing":
-        return
-    there = set(nodes.show_results(node))
-    missing = [frame for frame in frames if frame not in there]
-    if not missing:
-        return
-    try:
-        swap_now(node, missing)
-    except (ShotError, EngineError) as error:
-        raise RuntimeError(f"{node.name()}: {error}") from error
 
 
 def _tell(node: nuke.Gizmo, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -96,6 +97,11 @@ def result_pattern(folder: str) -> str:
     return joined(folder, "swap", "swap.####.exr")
 
 
+def draft_pattern(folder: str) -> str:
+    """Where the engine puts drafts: one frame in the look as it is now."""
+    return joined(folder, "draft", "draft.####.exr")
+
+
 def frames_on_disk(pattern: str) -> list[int]:
     """The frames of a #### pattern that are there."""
     folder, name = os.path.split(pattern)
@@ -106,6 +112,36 @@ def frames_on_disk(pattern: str) -> list[int]:
     except OSError:
         return []
     return sorted(int(match[1]) for match in map(fits.fullmatch, names) if match)
+
+
+def fresh_drafts(folder: str) -> list[int]:
+    """Frames whose draft was made after their finished frame."""
+    drafts, finished = draft_pattern(folder), result_pattern(folder)
+    return [
+        frame
+        for frame in frames_on_disk(drafts)
+        if _written(numbered(drafts, frame)) > _written(numbered(finished, frame))
+    ]
+
+
+def drop_drafts(folder: str, frames: Iterable[int]) -> None:
+    """Remove the drafts of frames that are finished now."""
+    for frame in frames:
+        with contextlib.suppress(OSError):
+            os.remove(numbered(draft_pattern(folder), frame))
+
+
+def numbered(pattern: str, frame: int) -> str:
+    """The file of one frame of a #### pattern."""
+    return re.sub("#+", lambda hashes: str(frame).zfill(len(hashes[0])), pattern)
+
+
+def _written(path: str) -> int:
+    """When a file was written, in nanoseconds; -1 if it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return -1
 
 
 def frame_range(frames: Iterable[int]) -> str:
@@ -132,8 +168,18 @@ def align_job(shot: Shot) -> dict[str, object]:
     return _job("align", {**_plate(shot.plate), "out": shot.faces, "fix": shot.fix or None, "overwrite": True})
 
 
+def draft_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
+    """The job that shows the look of frames: no more of them than what depends on it."""
+    drafts = draft_pattern(shot.folder)
+    return _swap(shot, frames, {"out": drafts, "draft": True, "layers": None, "compression": None})
+
+
 def swap_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
     """The job that swaps frames; what is there already and made otherwise is replaced."""
+    return _swap(shot, frames, {})
+
+
+def _swap(shot: Shot, frames: Sequence[int], changed: Mapping[str, object]) -> dict[str, object]:
     return _job(
         "swap",
         {
@@ -152,6 +198,7 @@ def swap_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
             "production": shot.production or None,
             "on_no_face": "plate",
             "overwrite": True,
+            **changed,
         },
     )
 
