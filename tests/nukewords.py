@@ -1,80 +1,119 @@
-"""The node classes and knobs of Nuke 14 to 17 that we write or read, and where each was looked up.
+"""The node classes and knobs of Nuke 14 to 17 that we write or read, and where each was seen.
 
-`KNOBS`: class → knobs that it has. A knob that is not here may not be written: it would be an error when Nuke reads the
-script. `DOCUMENTED` says where: pages of Foundry's reference guide (learn.foundry.com/nuke/content/reference_guide/…,
-column "Knob (Scripting)"), its Python guide, or, for the few that the guide leaves out, scripts that Nuke itself saved.
+`SEEN`: class → what was looked up → the knobs that stand there. A knob that is not here may not be written: it would
+be an error when Nuke reads the script. Looked up on 2026-11-22 in stored copies:
+
+* `learn:` pages of Foundry's, under https://learn.foundry.com/nuke/; the reference guide names knobs in its column
+  "Knob (Scripting)". A page without a version in its address is the current one.
+* `github:` and `gist:` scripts that Nuke saved, or Python that sets the knobs, in public repositories: owner/repository
+  and file.
+* `other:` a page elsewhere that shows a script as Nuke saved it.
+* `saved:` scripts that Nuke saved, seen in an index of public code that does not name their repository. Pages that name
+  these knobs were not among the stored copies.
 """
 
 from __future__ import annotations
 
-EVERY_NODE = {
-    "name", "label", "xpos", "ypos", "disable", "tile_color", "selected", "note_font_size", "hide_input", "help",
-    "onCreate", "knobChanged", "postage_stamp",
+_GUIDE = "learn: content/reference_guide"
+_KEYING = "github: hakeesh/.nuke python/KeyingTemplate.py (Nuke 12.2)"
+_PRECOMP = "github: jedypod/nuke-config ToolSets/Write/PrecompWrite.nk"
+_SQUELCHER = "github: SpinVFX/spin_nuke_gizmos gizmos/spin_tools/Utilities/NaN_Inf_Squelcher.gizmo"
+_PINS = {f"{end}{pin}" for end in ("to", "from") for pin in range(1, 5)}
+
+SEEN: dict[str, dict[str, set[str]]] = {
+    "Blur": {f"{_GUIDE}/filter_nodes/blur.html": {"channels", "size", "filter"}},
+    "CatFileCreator": {
+        "github: pedroCabrera/CatteryNodes ModNet/ModNetNukeCatCreator.py": {
+            "torchScriptFile", "catFile", "channelsIn", "channelsOut", "modelId", "outputScale",
+        },
+    },
+    "Constant": {_KEYING: {"channels", "color"}},
+    "Copy": {f"{_GUIDE}/channel_nodes/copy.html": {*(f"{end}{n}" for end in ("from", "to") for n in range(4))}},
+    "CornerPin2D": {
+        "other: opticalenquiry.com/nuke/index.php?title=CornerPin (Nuke 9.0)": {*_PINS, "invert"},
+        "gist: jedypod/a8cc97eb9915ace6a4826c35a2ccfa85": {*(f"enable{pin}" for pin in range(1, 5)), *_PINS},
+    },
+    "Expression": {
+        f"{_GUIDE}/color_nodes/expression.html": set(),
+        _SQUELCHER: {f"expr{n}" for n in range(4)},
+    },
+    "Gizmo": {"learn: developers/15.1/pythondevguide/_autosummary/nuke.Gizmo.html": set()},
+    "Group": {f"{_GUIDE}/other_nodes/group.html": set()},
+    "Input": {
+        f"{_GUIDE}/other_nodes/other_nodes.html": set(),
+        "github: MaximumFX/MaximumFX-Nuke-Gizmos RotoKit.gizmo (Nuke 12.2)": {"number"},
+    },
+    "Keymix": {
+        "learn: 15.1v1/content/reference_guide/merge_nodes/keymix.html": {
+            "channels", "maskChannel", "invertMask", "mix", "bbox",
+        },
+        "learn: developers/latest/ndkreference/examples/Keymix.cpp": set(),
+    },
+    "MergeExpression": {
+        f"{_GUIDE}/merge_nodes/mergeexpression.html": set(),
+        _SQUELCHER: {f"expr{n}" for n in range(4)},
+    },
+    "Multiply": {f"{_GUIDE}/color_nodes/multiply_color.html": {"channels", "value"}},
+    "NoOp": {f"{_GUIDE}/other_nodes/other_nodes.html": set(), _KEYING: set()},
+    "Output": {f"{_GUIDE}/other_nodes/other_nodes.html": set(), _KEYING: set()},
+    "Read": {
+        "learn: 12.2/content/reference_guide/image_nodes/read.html": {"file", "format", "first"},
+        _KEYING: {"file", "file_type", "format", "first", "last", "origfirst", "origlast", "origset"},
+        _PRECOMP: {"reload"},
+        "github: franklinvfx/NUKE_ALL_USEFUL_TOOLS MM_Preset.py": {"colorspace"},
+        "saved: Read { inputs 0 … origset true on_error black … raw … }, frame beside frame_mode": {
+            "on_error", "raw", "frame",
+        },
+    },
+    "Reformat": {
+        "learn: 13.1/content/reference_guide/transform_nodes/reformat.html": {"type", "format"},
+        "github: GatiMedia/.nuke_public ToolSets/Gizmos/GM_WIP/GM_CopyReformat.nk": {
+            "type", "resize", "center", "black_outside",
+        },
+    },
+    "Roto": {
+        "learn: 14.1/content/reference_guide/draw_nodes/roto.html": {"output", "format", "cliptype"},
+        "learn: developers/150/pythondevguide/rotopaint.html": {"curves"},
+        "gist: jedypod/f175eb6c2db328949ed5db976522c865 (Nuke 12.1)": {"cliptype", "curves"},
+    },
+    "StickyNote": {
+        f"{_GUIDE}/other_nodes/other_nodes.html": set(),
+        "other: opticalenquiry.com/nuke/index.php?title=CornerPin (Nuke 9.0)": set(),
+    },
+    "Switch": {f"{_GUIDE}/merge_nodes/switch.html": {"which"}},
+    "Tracker4": {
+        "github: marvspreng/nuke_msprengel Repository/Nuke/Marv/ReplaceTrackers.py": {"reference_frame"},
+        "gist: BenMcEwan/fefe9d0cf856cdb6e2d7db7d53bca0d2": {"tracks"},
+    },
+    "Transform": {
+        "learn: 13.2/content/reference_guide/transform_nodes/transform.html": {
+            "translate", "rotate", "scale", "center", "invert_matrix",
+        },
+    },
+    "Write": {
+        f"{_GUIDE}/image_nodes/write.html": {"channels", "file"},
+        _PRECOMP: {"channels", "file", "file_type", "datatype", "autocrop"},
+        "github: jedypod/nuke-config ToolSets/Write/ReadWrite.nk": {"file", "raw", "file_type", "compression"},
+        "github: franklinvfx/NUKE_ALL_USEFUL_TOOLS MM_Preset.py": {"create_directories", "file_type", "channels"},
+    },
 }  # fmt: skip
 
-KNOBS: dict[str, set[str]] = {
-    "Blur": {"channels", "size", "filter", "quality"},
-    "CatFileCreator": {"torchScriptFile", "catFile", "channelsIn", "channelsOut", "modelId", "outputScale"},
-    "Copy": {"from0", "to0", "from1", "to1", "from2", "to2", "from3", "to3", "channels", "bbox"},
-    "CornerPin2D": {
-        *(f"{end}{pin}" for end in ("to", "from") for pin in range(1, 5)),
-        *(f"enable{pin}" for pin in range(1, 5)),
-        "invert", "filter", "black_outside", "motionblur",
+EVERY_NODE_SEEN: dict[str, set[str]] = {
+    _KEYING: {
+        "name", "label", "xpos", "ypos", "disable", "tile_color", "selected", "note_font_size", "hide_input", "help",
+        "onCreate", "knobChanged",
     },
-    "Constant": {"channels", "color", "format"},
-    "Expression": {*(f"expr{n}" for n in range(4)), *(f"channel{n}" for n in range(4))},
-    "Input": {"number"},
-    "Keymix": {"channels", "bbox", "invertMask", "maskChannel", "mix"},
-    "MergeExpression": {*(f"expr{n}" for n in range(4)), *(f"channel{n}" for n in range(4))},
-    "Multiply": {"channels", "value"},
-    "NoOp": set(),
-    "Output": set(),
-    "Read": {
-        "file", "format", "first", "last", "origfirst", "origlast", "origset", "on_error", "colorspace", "raw",
-        "reload", "before", "after", "file_type", "frame_mode", "frame",
-    },
-    "Reformat": {"type", "format", "resize", "center", "black_outside", "filter"},
-    "Roto": {"output", "format", "cliptype", "curves", "replace", "premultiply", "opacity"},
-    "StickyNote": set(),
-    "Switch": {"which"},
-    "Tracker4": {"tracks", "reference_frame"},
-    "Transform": {"translate", "rotate", "scale", "center", "skewX", "skewY", "invert_matrix", "filter"},
-    "Write": {
-        "file", "file_type", "channels", "datatype", "compression", "colorspace", "raw", "create_directories",
-        "metadata", "first", "last", "use_limit", "Render", "render_order", "autocrop", "views",
-    },
-    "Gizmo": set(),
-    "Group": set(),
+    _PRECOMP: {"postage_stamp"},
 }  # fmt: skip
+"""As `SEEN`, for the knobs that every node has."""
+
+KNOBS: dict[str, set[str]] = {kind: set().union(*places.values()) for kind, places in SEEN.items()}
+EVERY_NODE: set[str] = set().union(*EVERY_NODE_SEEN.values())
 
 USER_KNOBS = {
     "1": "String_Knob", "2": "File_Knob", "3": "Int_Knob", "4": "Enumeration_Knob", "6": "Boolean_Knob",
     "7": "Double_Knob", "20": "Tab_Knob", "22": "PyScript_Knob", "26": "Text_Knob",
 }  # fmt: skip
-
-# Looked up on 2026-11-22 in stored copies of Foundry's pages (Nuke 13.2 to 17.1); where a page of a class was not among
-# them, in scripts that Nuke had saved, the knobs read off there.
-DOCUMENTED: dict[str, str] = {
-    "Blur": "saved by Nuke: Blur { channels … size … }",
-    "CatFileCreator": "catfilecreationreferenceguide: introduction, appendix (14.0, 15.0, 17.0); knobs saved by Nuke",
-    "Constant": "saved by Nuke: Constant { inputs 0 channels rgb color … format … }",
-    "Copy": "saved by Nuke: Copy { inputs 2 from0 rgba.alpha to0 matte_screen01.mask }",
-    "CornerPin2D": "saved by Nuke: CornerPin2D { to1 … to4 … invert … from1 … from4 … }",
-    "Expression": "saved by Nuke: Expression { temp_expr0 … expr0 … expr3 … channel3 … }",
-    "Gizmo": "pythondevguide: nuke.Gizmo (15.1)",
-    "Group": "pythondevguide: nuke.Group (15.1)",
-    "Input": "saved by Nuke: Input { inputs 0 name … number … }",
-    "Keymix": "saved by Nuke: Keymix { inputs 3 channels rgb maskChannel … invertMask … bbox … }",
-    "MergeExpression": "reference_guide/merge_nodes/mergeexpression.html (15.1v3)",
-    "Multiply": "saved by Nuke: Multiply { channels … value … }",
-    "NoOp": "saved by Nuke: NoOp { name … label … }",
-    "Output": "saved by Nuke: Output { name Output1 }",
-    "Read": "pythondevguide: nuke.File_Knob, reading images (16.0); knobs saved by Nuke: origfirst, origset, on_error",
-    "Reformat": "saved by Nuke: Reformat { format … resize none black_outside true }",
-    "Roto": "reference_guide/draw_nodes/roto.html (14.1); curves saved by Nuke 13.2 to 15",
-    "StickyNote": "saved by Nuke: StickyNote { inputs 0 label … }",
-    "Switch": "saved by Nuke: Switch { inputs 2 which … }",
-    "Tracker4": "saved by Nuke: Tracker4 { tracks … reference_frame … }",
-    "Transform": "reference_guide/transform_nodes/transform.html (13.2 and current)",
-    "Write": "saved by Nuke: Write { file_type exr datatype {16 bit half} create_directories true raw … }",
-}
+"""Types of `addUserKnob`. Seen in the same files: 1, 3, 4, 6, 20, 22 and 26 in KeyingTemplate.py, 2 in PrecompWrite.nk,
+7 in NaN_Inf_Squelcher.gizmo.
+"""

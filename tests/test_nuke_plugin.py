@@ -14,7 +14,7 @@ import pytest
 
 from bodydouble.settings import SwapSettings
 from nukeread import ReadScript, read_script
-from nukewords import DOCUMENTED, EVERY_NODE, KNOBS, USER_KNOBS
+from nukewords import EVERY_NODE, EVERY_NODE_SEEN, KNOBS, SEEN, USER_KNOBS
 
 PLUGIN = Path(__file__).parent.parent / "nuke_plugin"
 PACKAGE = PLUGIN / "bodydouble_nuke"
@@ -46,11 +46,21 @@ def test_the_gizmo_uses_only_classes_and_knobs_that_nuke_has(gizmo: ReadScript):
         assert set(inner.knobs) <= KNOBS[inner.kind] | EVERY_NODE, inner.name
 
 
-def test_every_class_that_we_write_says_where_it_was_looked_up():
-    assert set(KNOBS) == set(DOCUMENTED)
-    kinds = ("reference_guide/", "catfilecreationreferenceguide:", "pythondevguide:", "saved by Nuke:")
-    for where in DOCUMENTED.values():
-        assert where.startswith(kinds)
+def test_every_knob_says_where_it_was_looked_up():
+    kinds = ("learn: ", "github: ", "gist: ", "other: ", "saved: ")
+    for kind, places in {**SEEN, "every node": EVERY_NODE_SEEN}.items():
+        assert all(place.startswith(kinds) for place in places), kind
+        assert any(not place.startswith("saved: ") for place in places), f"{kind}: nothing that can be looked up"
+    unnamed = {
+        (kind, knob)
+        for kind, places in SEEN.items()
+        for place, knobs in places.items()
+        if place.startswith("saved: ")
+        for knob in knobs - set().union(*(other for where, other in places.items() if where != place))
+    }
+    assert unnamed == {("Read", "on_error"), ("Read", "raw"), ("Read", "frame")}, (
+        "what no page or file with a name shows"
+    )
 
 
 def test_the_gizmo_hangs_together(gizmo: ReadScript):
