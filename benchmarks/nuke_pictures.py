@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
+import tkinter
 from pathlib import Path
 
 import matplotlib
@@ -148,6 +150,57 @@ def graph(handover: Handover, out: Path) -> None:
     save(figure, out / "graph.png")
 
 
+def panel(gizmo: Path, out: Path) -> None:
+    """The node's tabs, drawn from the gizmo itself: every knob with its label and what it begins with."""
+    words = tkinter.Tcl().splitlist
+    lines = gizmo.read_text(encoding="utf-8").split("\n}\n", 1)[0].splitlines()
+    tabs: dict[str, list[tuple[str, str, str]]] = {}
+    values = dict(line.strip().split(" ", 1) for line in lines if re.match(r" [a-z_]+ \S", line))
+    for line in lines:
+        if not line.startswith(" addUserKnob "):
+            continue
+        kind, name, *rest = words(line.split(" ", 2)[2][1:-1])
+        if "+INVISIBLE" in rest:
+            continue
+        said = {key: rest[rest.index(key) + 1] for key in ("l", "M", "T") if key in rest}
+        if kind == "20":
+            tabs[said["l"]] = []
+            continue
+        value = words(said["M"])[0] if "M" in said else values.get(name, {"7": "0", "3": "0"}.get(kind, ""))
+        tabs[list(tabs)[-1]].append((kind, said.get("l", name), value.strip("{}")))
+    tall = [max(map(len, list(tabs.values())[start : start + 3])) for start in (0, 3)]
+    figure, axes = plt.subplots(2, 3, figsize=(9, 0.28 * sum(tall) + 1), layout="constrained", height_ratios=tall)
+    for index, (tab, knobs) in enumerate(tabs.items()):
+        axis = axes.flat[index]
+        axis.set(xlim=(0, 1), ylim=(tall[index // 3] + 0.2, -0.8))
+        axis.set_title(tab, fontsize=10, loc="left", fontweight="bold")
+        axis.set_axis_off()
+        for row, (kind, label, value) in enumerate(knobs):
+            _knob(axis, row, kind, label, value)
+    save(figure, out / "panel.png")
+
+
+def _knob(axes: plt.Axes, row: int, kind: str, label: str, value: str) -> None:
+    """One line of a tab: a button, a tick, a text, or a label with a field."""
+    label = "\n".join(textwrap.wrap(label, 34 if kind == "6" else 19)) if kind != "22" else label
+    if kind == "22":
+        axes.add_patch(
+            FancyBboxPatch((0.3, row - 0.3), 0.66, 0.6, "round,pad=0,rounding_size=0.1", fc="#dcdcdc", lw=0.5)
+        )
+        axes.text(0.63, row, label, ha="center", va="center", fontsize=7)
+        return
+    if kind == "6":
+        axes.text(
+            0.02, row, f"[{'x' if value == 'true' else '  '}]  {label}", va="center", fontsize=7, linespacing=0.85
+        )
+        return
+    axes.text(0.42, row, label, ha="right", va="center", fontsize=7, linespacing=0.85)
+    if kind != "26":
+        axes.add_patch(FancyBboxPatch((0.46, row - 0.3), 0.5, 0.6, "square,pad=0", fc="white", ec="#999999", lw=0.5))
+        shown_value = value if len(value) < 17 else value[:15] + "…"
+        axes.text(0.48, row, shown_value + ("  ▾" if kind == "4" else ""), va="center", fontsize=7)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--faces", "--swap", "--patch", "-o"):
@@ -158,6 +211,7 @@ def main() -> None:
     sequence = PlateSequence.find(BUNDLED / "sh010")
     plate, result = sequence.path(FRAME), PlateSequence.find(asked.swap).path(FRAME)
     shot = read_shot_faces(asked.faces)
+    panel(Path(__file__).parent.parent / "nuke_plugin" / "gizmos" / "BodyDouble.gizmo", out)
     first_swap(plate, result, out)
     hold_out(plate, result, out)
     wobble(shot, sequence.path(sorted(shot.frames)[len(shot.frames) // 2]), out)

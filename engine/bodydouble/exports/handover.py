@@ -127,7 +127,7 @@ def handover_text(handover: Handover, folder: Path) -> str:
         nodes += [patch, fitted, placed, *blended]
         shown.append(blended[-1])
     if shown:
-        nodes.append(Node("Switch", "BD_choose", {"which": "0"}, shown, at=(0, 1140)))
+        nodes.append(Node("Switch", "BD_choose", {"which": "0"}, shown, at=(-220, 1140)))
     landmarks = np.stack([face.landmarks_px for face in sighted.faces])  # N, 68, 2
     named = {f"landmark_{index:02d}": landmarks[:, index] for index in range(landmarks.shape[1])}
     return script_text(nodes) + tracker_text("BD_landmarks", sighted.frames, named, handover.shot.height)
