@@ -17,7 +17,7 @@ import pytest
 
 from bodydouble_cli.main import cli
 from documents import ROOT, anchors, command_lines, examples, inline_code, is_manual, links, pages
-from workplace import Supplies, Workplace, shortened, shortened_text
+from workplace import SHORT_TRAINING, Supplies, Workplace, shortened, shortened_text
 
 MANUAL = [page for page in pages() if is_manual(page)]
 EXAMPLES = [example for page in MANUAL for example in examples(page)]
@@ -157,6 +157,7 @@ def test_an_example_is_read_with_its_commands_comments_and_promises(tmp_path: Pa
 def test_a_command_is_shortened_only_where_the_table_says():
     words = ["train", "facesets/anna", "-o", "cast.comb", "--time-budget", "8h"]
     assert shortened(words)[:6] == ["train", "facesets/anna", "-o", "cast.comb", "--time-budget", "1s"]
+    assert shortened([*words[:4], "--iterations", "9"])[-6:] == SHORT_TRAINING
     assert shortened(["swap", "--frames", "1-9", "--edge", "4"]) == ["swap", "--frames", "1001-1002", "--edge", "4"]
     assert shortened_text("x -frames 1001-1096 --frames <A>-<B>", Path("/p")) == "x -frames 1001-1002 --frames <A>-<B>"
 

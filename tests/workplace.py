@@ -226,6 +226,9 @@ class Workplace:
         tools = self._tools()
         paths = {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
         paths["PYTHONPATH"] = f"{ROOT / 'engine'}:{ROOT / 'cli'}"
+        before, module, ours = line.partition(" -m bodydouble_cli ")
+        if module:
+            line = before + module + shlex.join(shortened(shlex.split(ours)))
         command = ["bash", "-euo", "pipefail", "-c", shortened_text(line, self.folder)]
         return subprocess.run(command, cwd=self.folder, env=os.environ | paths, timeout=300).returncode
 
@@ -355,7 +358,8 @@ def shortened(words: list[str]) -> list[str]:
         if word in SHORTER:
             short[index + 1] = SHORTER[word]
     if words[:1] == ["train"]:
-        short += [value for value in SHORT_TRAINING if value not in short]
+        given = zip(SHORT_TRAINING[::2], SHORT_TRAINING[1::2], strict=True)
+        short += [word for option, value in given if option not in short for word in (option, value)]
     return short
 
 
