@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from bodydouble.alignment.chips import BOX_WIDTH, Chip, cut_chip, halved, shrink, unit_from_box
 from bodydouble.alignment.geometry import unit_from_landmarks
 from bodydouble.alignment.landmarking import Landmarker, Landmarks, Prediction, landmarks_in_box, refined_landmarks
+from bodydouble.alignment.lips import LIP_OFFSETS, placed_lips
 from bodydouble.errors import InputError
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
@@ -66,12 +67,17 @@ class DlibLandmarker:
     """dlib's 68-point predictor; see `landmarking.Landmarker`.
 
     `models`: as for `FaceFinder`. `box_px`: width of the face box in the chip; a larger one is slower, and a little
-    more exact where the picture has the pixels.
+    more exact where the picture has the pixels. `lip_offsets`: see `lips`.
     """
 
-    def __init__(self, models: str | Path | None = None, box_px: float = CHIP_BOX_PX) -> None:
+    def __init__(
+        self,
+        models: str | Path | None = None,
+        box_px: float = CHIP_BOX_PX,
+        lip_offsets: NDArray[np.float64] = LIP_OFFSETS,
+    ) -> None:
         self._models = Path(models) if models is not None else None
-        self._box_px = box_px
+        self._box_px, self._lip_offsets = box_px, lip_offsets
 
     @cached_property
     def _predictor(self) -> Any:
@@ -85,11 +91,11 @@ class DlibLandmarker:
     def predict(
         self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], shifts: NDArray[np.float64]
     ) -> Prediction:
-        """As `landmarking.Landmarker.predict`: one chip, and in it a box for each shift."""
+        """As `landmarking.Landmarker.predict`: one chip, and in it a box for each shift; lips by `placed_lips`."""
         chip = cut_chip(_checked(image_u8), unit_from_plate, self._box_px)
         shifts_px = shifts * (self._box_px / BOX_WIDTH)
-        shapes = [self._shape(chip.image, chip.box + np.array([x, y, x, y])) for x, y in shifts_px]
-        return Prediction(np.stack([chip.to_image(shape) for shape in shapes]))
+        shapes = np.stack([self._shape(chip.image, chip.box + np.array([x, y, x, y])) for x, y in shifts_px])
+        return Prediction(chip.to_image(placed_lips(shapes, self._box_px / BOX_WIDTH, self._lip_offsets)))
 
     def _shape(self, image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.float64]:
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * LANDMARK_BOX
