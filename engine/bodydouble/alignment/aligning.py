@@ -153,9 +153,12 @@ def align_frames(
     finder = open_finder(settings, mesh_model)
     before: FrameDetections | None = None
     lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
-    for frame, picture in _read_ahead(plate, frames):
+
+    def views_of(picture: Plate) -> PlateViews:
+        return frame_views(picture, colour, colorspace, STILL_BOX_PX if settings.stills else FACE_PX)
+
+    for frame, picture, views in _read_ahead(plate, frames, views_of):
         started = time.perf_counter()
-        views = frame_views(picture, colour, colorspace, STILL_BOX_PX if settings.stills else FACE_PX)
         change = 0.0
         if settings.stills:
             faces = list(measure_faces(finder, views, settings))
@@ -278,16 +281,25 @@ def _follow_back(
     return result
 
 
-def _read_ahead(plate: PlateSequence, frames: Sequence[int]) -> Iterator[tuple[int, Plate]]:
-    """The frames in order, each with its pixels; the next ones are read while the caller works."""
+def _read_ahead(
+    plate: PlateSequence, frames: Sequence[int], views_of: Callable[[Plate], PlateViews]
+) -> Iterator[tuple[int, Plate, PlateViews]]:
+    """The frames in order, each with its pixels and its views; the next ones are read while the caller works."""
+
+    def read(frame: int) -> tuple[int, Plate, PlateViews]:
+        picture = read_frame(plate, frame)
+        views = views_of(picture)
+        _ = views.small  # with it the exposure: it is there when the caller asks
+        return frame, picture, views
+
     with ThreadPoolExecutor(1) as reader:
-        ahead = deque(reader.submit(read_frame, plate, frame) for frame in frames[:READ_AHEAD])
+        ahead = deque(reader.submit(read, frame) for frame in frames[:READ_AHEAD])
         try:
-            for index, frame in enumerate(frames):
-                picture = ahead.popleft().result()
+            for index in range(len(frames)):
+                found = ahead.popleft().result()
                 if index + READ_AHEAD < len(frames):
-                    ahead.append(reader.submit(read_frame, plate, frames[index + READ_AHEAD]))
-                yield frame, picture
+                    ahead.append(reader.submit(read, frames[index + READ_AHEAD]))
+                yield found
         finally:
             for pending in ahead:
                 pending.cancel()

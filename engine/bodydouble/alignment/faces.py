@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import dlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bodydouble.alignment.chips import BOX_WIDTH, Chip, cut_chip, halved, shrink, unit_from_box
+from bodydouble.alignment.chips import BOX_WIDTH, Chip, cut_chip, shrink, unit_from_box
 from bodydouble.alignment.geometry import unit_from_landmarks
 from bodydouble.alignment.landmarking import Landmarker, Landmarks, Prediction, landmarks_in_box, refined_landmarks
 from bodydouble.alignment.lips import LIP_OFFSETS, placed_lips
@@ -36,8 +36,8 @@ CHIP_BOX_PX, STILL_BOX_PX = 240.0, 400.0
 """Width of the face box in the chip that the landmarks are predicted on, in shots and in stills."""
 LANDMARK_BOX = 0.94
 """The box that the landmarks are predicted in, of the detector's: a little tighter is a little better everywhere."""
-FIRST_BOX_PX = 160.0
-"""The same of the chip that only tells roughly how the face lies."""
+FIRST_BOX_PX, SCORE_BOX_PX = 160.0, 120.0
+"""The same of the chip that only tells roughly how the face lies, and of the one that the detector scores."""
 
 WEAK_SCORE, SURE_SCORE = -1.0, 0.1
 """What the detector scores below the first is not looked at; below the second the network is asked, see `search`."""
@@ -226,9 +226,8 @@ class FaceFinder:
         it that of the network; None below -1 or elsewhere.
         """
         unit = np.asarray(unit_from_plate, np.float64)
-        chip = cut_chip(_checked(image_u8), unit, CHIP_BOX_PX)
-        half = replace(chip, image=np.rint(halved(chip.image)).astype(np.uint8), box=chip.box / 2)
-        score = _score_in(half, self.detect(half.image, 0, None, WEAK_SCORE))
+        chip = cut_chip(_checked(image_u8), unit, SCORE_BOX_PX)
+        score = _score_in(chip, self.detect(chip.image, 0, None, WEAK_SCORE))
         if score is None or score < HALF_BELIEVED:
             vouched = self._network_score_at(image_u8, unit)
             return score if vouched is None else vouched

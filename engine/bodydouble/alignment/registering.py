@@ -4,33 +4,44 @@ The upright pictures of one face in two frames (`FoundFace.picture`) are registe
 Gauss-Newton step in the manner of Lucas and Kanade (S. Baker and I. Matthews, *Lucas-Kanade 20 years on*, IJCV 56(3),
 2004): one patch around each of the 68 landmarks, template and gradients from the first picture, shift only. The
 patches are solved together under a Gaussian prior on the field of shifts: what the landmarks say (smoothed) plus an
-affine motion plus a smooth remainder. So a patch of bare cheek follows its surroundings, one with an edge follows
-the edge, and the covariance of the solution says how well each shift is known, and in which direction.
+affine motion plus what faces do (their principal movements over poses and expressions, as in T. Cootes et al., *Active
+Appearance Models*, PAMI 23(6), 2001) plus a little of anything. So a patch of bare cheek follows its surroundings, one
+with an edge follows the edge, a lid goes with its neighbours, and the covariance of the solution says how well each
+shift is known, and in which direction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bodydouble.alignment.chips import PICTURE_SIDE
 
 Picture = NDArray[np.float32]
 Points = NDArray[np.float64]
 
 PATCH_RADIUS = 24
 PATCH_SIGMA = 12.0
-PATCH_STEP = 2
+PATCH_STEP = 4
 """Patch: radius, standard deviation of its Gaussian window, distance of its samples, in pixels of the picture."""
 NORMAL_RADIUS = 12
 NORMAL_FLOOR = 10.0
 """Local normalisation: radius of the box, and the standard deviation in code values that counts as texture."""
-AFFINE_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 0.8, 35.0, 0.15
+AFFINE_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 0.3, 35.0, 0.1
 """Prior on the shifts: standard deviation of the affine part, of the smooth part (which agrees over `SMOOTH_REACH_PX`),
 and of each landmark's own."""
+MODES_FILE = Path(__file__).with_name("face_modes.npy")
+"""(25, 68, 2) principal movements of faces, each times its standard deviation over poses and expressions, in sides of
+the crop: `benchmarks/face_modes.py`."""
+MODE_SHARE = 0.14
+"""The share of it that a face moves from one frame to the next."""
 LIDS = [37, 38, 40, 41, 43, 44, 46, 47]
-LID_SIZE, LID_PX = 0.35, 1.5
+LID_SIZE, LID_PX = 0.35, 0.2
 """Lids slide over what is around them: their patches are smaller by a factor, and each may go its own way further."""
 SAMPLES = 20.0
 """How many independent samples a patch counts for; its pixels are correlated."""
@@ -120,16 +131,13 @@ class Patches:
                     (along_x, self._gradient_y),
                 )
             )
-            system[:] = 0
-            system[:count, :count] = system[count:, count:] = self._prior
+            system[:] = self._prior
             system[diagonal, diagonal] += xx
             system[count + diagonal, count + diagonal] += yy
             system[diagonal, count + diagonal] += xy
             system[count + diagonal, diagonal] += xy
-            pull = self._prior @ (guess - here)
-            right = np.concatenate(
-                [(along * difference).sum(axis=1) * trust + pull[:, k] for k, along in enumerate((along_x, along_y))]
-            )
+            right = np.concatenate([(along * difference).sum(axis=1) * trust for along in (along_x, along_y)])
+            right += self._prior @ (guess - here).T.ravel()
             step = np.linalg.solve(system, right).reshape(2, count).T
             # A step beyond the patch's own edges is not believed as a whole.
             here += step * np.minimum(1, 3.0 / np.maximum(np.hypot(*step.T), 1e-9))[:, None]
@@ -156,15 +164,24 @@ def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
 
 
 def _prior_covariance(points: Points) -> NDArray[np.float64]:
-    """(N, N) covariance of either coordinate of the shifts, in px²."""
+    """(2N, 2N) covariance of the shifts in px², all x before all y."""
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
     # In units of the distance at which an affine motion has moved by as much again as in the middle.
     centred = (points - points.mean(axis=0)) / 60.0
-    return (
+    either = (
         AFFINE_PX**2 * (1 + centred @ centred.T)
         + SMOOTH_PX**2 * np.exp(-squared / (2 * SMOOTH_REACH_PX**2))
         + np.diag(_of_marks(OWN_PX, LID_PX) ** 2)
     )
+    return _modes_covariance() + np.kron(np.eye(2), either)
+
+
+@cache
+def _modes_covariance() -> NDArray[np.float64]:
+    """The part of what faces do."""
+    modes = MODE_SHARE * PICTURE_SIDE * np.load(MODES_FILE, allow_pickle=False).astype(np.float64)
+    rows = modes.transpose(0, 2, 1).reshape(len(modes), -1)
+    return np.asarray(rows.T @ rows)
 
 
 def _marginal_information(system: NDArray[np.float64]) -> NDArray[np.float64]:

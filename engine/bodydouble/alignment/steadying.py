@@ -6,7 +6,8 @@ Three kinds of terms per landmark, with z its path in a slowly moving crop:
 - *how it moved*: by the pixels (`registering`). Shading moves slower than skin, so the registration slips, and a chain
   of it would drift. Slip is steady from frame to frame, noise is not: z(t+k) - 2z(t) + z(t-k) is held to the
   measured *change of motion* with its full weight, z(t+k) - z(t) to the motion itself with little;
-- *smoothness*: small third differences (Whittaker's smoother), which fills frames that have neither.
+- *smoothness*: small third differences (Whittaker's smoother), which fills frames that have neither. Where the pixels
+  are there to say otherwise a large one is let go: a blink or the start of a turn is not rounded off.
 
 All terms look at both sides of a frame, so nothing lags. Terms that disagree with the rest lose weight (iteratively
 reweighted least squares, P. W. Holland and R. E. Welsch, Communications in Statistics A6(9), 1977).
@@ -32,10 +33,12 @@ FOUND_PX = 1.5
 """Standard deviation of the nine-fold landmarks where the nine agree, in pixels of the face's picture."""
 MOTION_PX = 0.1
 """Standard deviation that a registration has at the least."""
-MOTION_WEIGHT, CHANGE_WEIGHT = 0.05, 0.1
+MOTION_WEIGHT, CHANGE_WEIGHT = 0.05, 0.25
 """Weights of motions and of changes of motion: terms over one frame share their pixels, so they count for less."""
-SMOOTHNESS = 0.5
-"""Weight of squared third differences in 1/px² where the pixels help; with found landmarks alone it is a tenth."""
+SMOOTHNESS, SMOOTHNESS_TAIL = 3.0, 1.0
+"""Weight of squared third differences in 1/px² where the pixels help, and what is `TAIL` for those."""
+FILLING = 0.05
+"""The same with found landmarks alone, and never less."""
 BANDS = 10
 """Diagonals of the system from the main one up: frames up to 4 apart are coupled, of 2 coordinates each."""
 ROUNDS = 4
@@ -53,13 +56,14 @@ TOGETHER = 16
 class Term:
     """Σ `signs` · z(first + `steps`) should be `value`, for each first frame of a run.
 
-    `value`: (N, L, 2). `weight`: (N, L, 2, 2), zero where the term is not there.
+    `value`: (N, L, 2). `weight`: (N, L, 2, 2), zero where the term is not there. `tail`: as `TAIL`.
     """
 
     steps: tuple[int, ...]
     signs: tuple[float, ...]
     value: Points
     weight: NDArray[np.float64]
+    tail: float = TAIL
 
 
 def steady(
@@ -78,7 +82,9 @@ def steady(
     share = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, (count, marks)) / FOUND_PX**2
     known = np.where(share[..., None] > 0, found, 0.0)
     terms = _motion_terms(motions, count, marks)
-    strength = SMOOTHNESS * smoothing * (1.0 if terms else 0.1)
+    if terms and count > 3:
+        terms.append(_smoothness_term(SMOOTHNESS * smoothing, count, marks))
+    strength = FILLING * smoothing
     groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
     return np.concatenate([_solve(np.array(group), known, share, terms, strength) for group in groups])
 
@@ -122,7 +128,7 @@ def _near(term: Term, rows: NDArray[np.intp], taper: NDArray[np.float64], count:
     inside = np.clip(starts, 0, count - 1)
     ends = np.sqrt(taper[: starts.shape[1]] * taper[term.steps[-1] :])
     weight = term.weight[inside] * (ends * there)[..., None, None, None]
-    return Term(term.steps, term.signs, term.value[inside], weight)
+    return Term(term.steps, term.signs, term.value[inside], weight, term.tail)
 
 
 def _motion_terms(motions: Mapping[tuple[int, int], Motion], count: int, marks: int) -> list[Term]:
@@ -150,6 +156,13 @@ def _motion_terms(motions: Mapping[tuple[int, int], Motion], count: int, marks: 
     return terms
 
 
+def _smoothness_term(strength: float, count: int, marks: int) -> Term:
+    """Third differences are small, or else what they are."""
+    weight = np.broadcast_to(strength * np.eye(2), (count, marks, 2, 2)).copy()
+    weight[count - 3 :] = 0
+    return Term((0, 1, 2, 3), (-1, 3, -3, 1), np.zeros((count, marks, 2)), weight, SMOOTHNESS_TAIL)
+
+
 def _add(term: Term, path: Points | None, bands: NDArray[np.float64], right: Points) -> None:
     """Add a term's normal equations, weighted down by how far the present path misses it.
 
@@ -161,7 +174,7 @@ def _add(term: Term, path: Points | None, bands: NDArray[np.float64], right: Poi
         for step, sign in zip(term.steps, term.signs, strict=True):
             residual = residual + sign * path[:, step : step + many]
         distance = np.einsum("cnli,cnlij,cnlj->cnl", residual, weight, residual)
-        weight = weight / (1 + distance / TAIL**2)[..., None, None]
+        weight = weight / (1 + distance / term.tail**2)[..., None, None]
     pull = np.einsum("cnlij,cnlj->cnli", weight, term.value)
     lanes = weight.transpose(1, 0, 2, 3, 4)  # n, C, L, 2, 2
     for step, sign in zip(term.steps, term.signs, strict=True):

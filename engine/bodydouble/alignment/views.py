@@ -92,8 +92,11 @@ class PlateViews:
 
     def whole(self, size: int) -> View:
         picture = self._picture
-        view = self._view((0, 0, picture.width, picture.height), max(1, max(picture.width, picture.height) // size))
-        return _shrunk(self._unsqueezed(view), size)
+        region = (0, 0, picture.width, picture.height)
+        step = max(1, max(picture.width, picture.height) // size)
+        if picture.pixel_aspect != 1:
+            return _shrunk(self._unsqueezed(self._view(region, step)), size)
+        return self._view(region, step, size)
 
     def around(self, unit_from_plate: NDArray[np.float64]) -> View:
         picture = self._picture
@@ -134,8 +137,11 @@ class PlateViews:
         high = np.clip(np.ceil(box[2:] + reach), low + 1, limits).astype(int)
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
-    def _view(self, region: Box, step: int) -> View:
-        """A region of the display window, averaged over squares of `step` pixels; what is left over is cut off."""
+    def _view(self, region: Box, step: int, size: int | None = None) -> View:
+        """A region of the display window, averaged over squares of `step` pixels; what is left over is cut off.
+
+        `size`: then brought to at most so many pixels, before its colour is converted: that is the dear part.
+        """
         x0, y0, x1, y1 = region
         columns, rows = max(1, (x1 - x0) // step), max(1, (y1 - y0) // step)
         rgb = self._picture.rgb((x0, y0, min(x1, x0 + columns * step), min(y1, y0 + rows * step)))
@@ -143,6 +149,9 @@ class PlateViews:
             rgb = _averaged(rgb, step, rows, columns)
         middle = (step - 1) / 2
         to_view = np.array([[1 / step, 0, -(x0 + middle) / step], [0, 1 / step, -(y0 + middle) / step], [0, 0, 1.0]])
+        if size is not None and max(rgb.shape[:2]) > size:
+            fitted, view_from_larger = _fitted(rgb.shape[:2], size)
+            rgb, to_view = _interpolated(rgb, *fitted), view_from_larger @ to_view
         return View(_encoded(self._convert(rgb), self._curve), to_view)
 
     def _unsqueezed(self, view: View) -> View:
@@ -213,8 +222,28 @@ def _shrunk(view: View, size: int) -> View:
     height, width = view.image_u8.shape[:2]
     if max(height, width) <= size:
         return view
-    rows, columns = (max(1, round(side * size / max(height, width))) for side in (height, width))
-    per_x, per_y = columns / width, rows / height
+    fitted, scale = _fitted((height, width), size)
+    return View(shrink(view.image_u8, *fitted), scale @ view.view_from_plate)
+
+
+def _fitted(shape: tuple[int, int], size: int) -> tuple[tuple[int, int], NDArray[np.float64]]:
+    """Rows and columns of a picture whose longer side is brought to `size`, and the 3×3 to its pixels."""
+    rows, columns = (max(1, round(side * size / max(shape))) for side in shape)
+    per_x, per_y = columns / shape[1], rows / shape[0]
     # Outer corners lie on outer corners.
-    scale = np.array([[per_x, 0, (per_x - 1) / 2], [0, per_y, (per_y - 1) / 2], [0, 0, 1.0]])
-    return View(shrink(view.image_u8, rows, columns), scale @ view.view_from_plate)
+    return (rows, columns), np.array([[per_x, 0, (per_x - 1) / 2], [0, per_y, (per_y - 1) / 2], [0, 0, 1.0]])
+
+
+def _interpolated(rgb: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """The picture, at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
+    for axis, count in ((0, rows), (1, columns)):
+        at = (np.arange(count) + 0.5) * (rgb.shape[axis] / count) - 0.5
+        low = np.clip(at.astype(int), 0, rgb.shape[axis] - 2) if rgb.shape[axis] > 1 else np.zeros(count, int)
+        share = (at - low).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        lower, upper = rgb.take(low, axis), rgb.take(np.minimum(low + 1, rgb.shape[axis] - 1), axis)
+        with np.errstate(invalid="ignore"):  # between Infs
+            upper -= lower
+            upper *= share
+            lower += upper
+        rgb = lower
+    return rgb
