@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,8 @@ def test_held_out_are_the_last_crops_of_every_faceset_unless_it_is_tiny():
     assert held_out == [18, 19, 38]
     assert sorted(trained + held_out) == list(range(39))
     assert split([20], 0.0) == (list(range(20)), [])
+
+
+def test_facesets_whose_mattes_reach_differently_are_not_mixed(faceset):
+    with pytest.raises(FacesetError, match="reach 1 over the forehead"):
+        by_persona([faceset, replace(faceset, persona="ben", forehead=1.0)])

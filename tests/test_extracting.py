@@ -147,7 +147,10 @@ def test_rights_once_given_stay_when_more_crops_are_added_without_them(colour, t
     assert Faceset.load(tmp_path / "faceset").rights == {**RIGHTS, "performer": "Anna B."}
 
 
-@pytest.mark.parametrize("other", [{"persona": "ben"}, {"settings": ExtractSettings(size=32, pad=4)}])
+@pytest.mark.parametrize(
+    "other",
+    [{"persona": "ben"}, {"settings": ExtractSettings(size=32, pad=4)}, {"settings": replace(SMALL, forehead=1.0)}],
+)
 def test_another_persona_or_geometry_does_not_enter_a_faceset(other, made, colour):
     with pytest.raises(FacesetError, match="holds persona 'anna'"):
         cut(made[0], made[1], colour, **other)

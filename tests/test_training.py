@@ -114,7 +114,7 @@ def test_rights_and_the_number_of_crops_travel_into_the_model(trained):
 
 def test_the_model_says_how_it_was_trained(trained):
     card = read_card(trained)
-    assert card.dims.size == 16 and card.model_space == ModelSpace() and card.forehead == TINY.forehead
+    assert card.dims.size == 16 and card.model_space == ModelSpace() and card.forehead == 0.7
     (entry,) = card.history
     assert entry["progress"] == 1.0 and entry["iterations"] > 12
     assert TrainSettings(**entry["settings"]) == TINY

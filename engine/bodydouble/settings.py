@@ -121,7 +121,6 @@ class TrainSettings:
         jitter_blur: half the inputs are blurred by a Gaussian of up to this sigma, in crop sides; their goal is not.
         jitter_grain: half the inputs get grain of up to this deviation at scene-linear 1.0; their goal has none.
         held_out: share of every faceset's crops, the last ones, that is never trained on but validated with.
-        forehead: reach of the facesets' mattes; stored in the model, the swap uses the same.
         precision: "bf16" autocast or "fp32".
         device: "auto", "cpu", "cuda", "cuda:1", …
         seed: of everything random.
@@ -156,7 +155,6 @@ class TrainSettings:
     jitter_blur: float = 0.0
     jitter_grain: float = 0.0
     held_out: float = 0.05
-    forehead: float = 0.7
     precision: Literal["bf16", "fp32"] = "bf16"
     device: str = "auto"
     seed: int = 0

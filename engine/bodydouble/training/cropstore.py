@@ -74,6 +74,11 @@ def by_persona(
                 f"{one.folder} has crops of {one.size}+{one.pad} px in {one.primaries}, {first.folder} of "
                 f"{first.size}+{first.pad} px in {first.primaries}; extract them alike."
             )
+        if one.forehead != first.forehead:
+            raise FacesetError(
+                f"the mattes of {one.folder} reach {one.forehead:g} over the forehead, those of {first.folder} "
+                f"{first.forehead:g}; extract them alike."
+            )
         if one.rights != grouped[one.persona][0].rights:
             raise FacesetError(
                 f"{one.folder} and {grouped[one.persona][0].folder} carry different rights records of "

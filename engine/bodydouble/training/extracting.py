@@ -250,10 +250,12 @@ def _present(out: Path, persona: str, settings: ExtractSettings) -> Faceset | No
     if not (out / FILE).exists():
         return None
     present = Faceset.load(out)
-    if (present.persona, present.size, present.pad) != (persona, settings.size, settings.pad):
+    there = (present.persona, present.size, present.pad, present.forehead)
+    if there != (persona, settings.size, settings.pad, settings.forehead):
         raise FacesetError(
-            f"{out} holds persona {present.persona!r} at size {present.size} pad {present.pad}, not {persona!r} at "
-            f"{settings.size} pad {settings.pad}; choose another folder or the same settings."
+            f"{out} holds persona {present.persona!r} at size {present.size} pad {present.pad} forehead "
+            f"{present.forehead:g}, not {persona!r} at {settings.size} pad {settings.pad} forehead "
+            f"{settings.forehead:g}; choose another folder or the same settings."
         )
     if replace(present.space, primaries=SPACE.primaries) != SPACE:
         raise FacesetError(f"{out} encodes its crops otherwise than this version; choose another folder.")
@@ -289,6 +291,7 @@ def _write_index(
         "pad": settings.pad,
         "primaries": SPACE.primaries,
         "model_space": SPACE.as_dict(),
+        "forehead": settings.forehead,
         "rights": dict(rights) if rights is not None else None,
     }
     # One crop a line: readable, and a diff of two facesets shows the crops that changed.

@@ -37,6 +37,7 @@ class Faceset:
         size: pixels across the unit crop; pictures are size + 2·pad square.
         pad: pixels beyond the unit crop on each side.
         primaries: OpenColorIO name of the crops' scene-linear space.
+        forehead: reach of the mattes over the forehead, as `ExtractSettings` has it.
         rights: usage-rights record given at extraction, as JSON values; None when there is none.
         crops: paths of the crops.
         figures: of each of them; None of a crop that was extracted before version 2.
@@ -49,6 +50,7 @@ class Faceset:
     size: int
     pad: int
     primaries: str
+    forehead: float
     rights: Mapping[str, Any] | None
     crops: tuple[Path, ...]
     figures: tuple[CropFigures | None, ...]
@@ -107,8 +109,9 @@ def _upgraded(data: Any, path: Path) -> dict[str, Any]:
             f"{path}: schema {data['schema']} {data['version']} is not one this version reads "
             f"({SCHEMA} up to {VERSION}); update bodydouble or extract again."
         )
-    # Version 2 added the figures of each crop, which it may lack, and the encoding of crops in PNG.
-    return {"model_space": ModelSpace(primaries=data["primaries"]).as_dict(), **data}
+    # Version 2 added the figures of each crop, which it may lack, the encoding of crops in PNG, and the mattes' reach,
+    # which had one value before.
+    return {"model_space": ModelSpace(primaries=data["primaries"]).as_dict(), "forehead": 0.7, **data}
 
 
 def _faceset(folder: Path, data: Mapping[str, Any]) -> Faceset:
@@ -124,6 +127,7 @@ def _faceset(folder: Path, data: Mapping[str, Any]) -> Faceset:
         data["size"],
         data["pad"],
         data["primaries"],
+        float(data["forehead"]),
         data["rights"],
         tuple(folder / "crops" / file for file in files),
         tuple(CropFigures.from_dict(entry) for entry in entries),

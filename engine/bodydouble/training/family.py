@@ -64,7 +64,7 @@ def add_persona(
     Args:
         folders: facesets, all of one persona.
         model: the ``NAME.comb`` folder; is changed in place.
-        settings: resolution, width and forehead are the model's, whatever they say.
+        settings: resolution and width are the model's, whatever they say.
         rights: persona → rights record as a document, in place of the one its faceset carries.
         replaces: train anew a persona that the model has.
 
@@ -251,7 +251,6 @@ def _straight(settings: TrainSettings, card: CombCard) -> TrainSettings:
         settings,
         resolution=card.dims.size,
         width=card.dims.width,
-        forehead=card.forehead,
         iterations=iterations,
     )
 

@@ -123,7 +123,7 @@ def job_of(
         PersonaCard(name, parts[0].rights, sum(len(one.crops) for one in parts)) for name, parts in facesets.items()
     )
     earlier = read_card(out).history if (out / "comb.json").exists() else ()
-    card = CombCard(state.comb.dims, space, INTEROCULAR, EYE_LINE, settings.forehead, personas, earlier)
+    card = CombCard(state.comb.dims, space, INTEROCULAR, EYE_LINE, first.forehead, personas, earlier)
     return TrainJob(out, state_folder, store, tuple(facesets), card, plan_of(settings), settings, space)
 
 
