@@ -5,7 +5,7 @@
 
 All three run in one process, one after the other: seconds of the clock, of the processor, and of the processor in the
 thread that called, models loaded anew in each. On a machine that does other work besides, the processor's seconds are
-the ones to compare. Reading has a thread of its own, so on two idle cores the clock follows the calling thread's.
+the ones to compare. `align` reads in a thread of its own; OpenImageIO unpacks in further ones.
 """
 
 from __future__ import annotations

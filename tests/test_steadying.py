@@ -84,3 +84,15 @@ def test_the_solution_does_not_depend_on_far_frames() -> None:
     near = {pair: motion for pair, motion in motions.items() if pair[1] < 30}
     part = steady(found[:30], np.ones(30), near)
     assert np.abs(whole[:12] - part[:12]).max() < 0.1
+
+
+def test_a_blink_is_not_rounded_off_where_the_pixels_saw_it() -> None:
+    blink = np.zeros((FRAMES, MARKS, 2))
+    blink[19:22, :, 1] = np.array([4.0, 9.0, 3.0])[:, None]
+    true = true_path() + blink
+    found = found_path(0.3) + 0.5 * blink  # dlib sees half of it
+    seeing = steady(found, np.ones(FRAMES), motions_of(true, noise=0.05))
+    blind = steady(found, np.ones(FRAMES), {})
+    assert bend(seeing - true) < 0.5 * bend(blind - true)
+    depth = (seeing - true_path())[20, :, 1] - (seeing - true_path())[[17, 23], :, 1].mean(axis=0)
+    assert (depth > 6.5).all(), "most of what the lid travels is there"

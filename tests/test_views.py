@@ -92,3 +92,15 @@ def test_a_picture_is_its_own_view() -> None:
     view = PictureViews(image).around(similarity_matrix(0.01, 0.0, (40.0, 30.0)))
     assert view.image_u8 is image
     np.testing.assert_array_equal(view.view_from_plate, np.eye(3))
+
+
+def test_a_whole_frame_that_is_shrunk_bears_nan_and_inf_and_shows_the_rest() -> None:
+    picture = plate(300, 400)
+    broken = picture.rgb().copy()
+    broken[100, 200], broken[100, 201], broken[101, 200] = np.nan, np.inf, -np.inf
+    broken[10:12, 10:12] = np.inf
+    wanted = views(picture).whole(260).image_u8.astype(int)
+    shown = views(picture_plate(Path("broken.exr"), broken, {})).whole(260).image_u8.astype(int)
+    away = np.abs(shown - wanted).max(axis=2)
+    assert (away > 2).sum() <= 16, "only around what is broken"
+    assert shown[7, 7].tolist() == [0, 0, 0] or shown[7, 7].tolist() == [255, 255, 255]
