@@ -10,6 +10,7 @@ Scripts and gizmos are read by a real Tcl interpreter. What is called on the mai
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import re
@@ -326,6 +327,10 @@ class FakeNuke(types.ModuleType):
         self._silent = False
         self.rendered: list[int] = []
         self.rendering_seconds = 0.0
+        interpreter(threading.get_ident())  # Nuke has its Tcl before any callback
+        # Collecting all that the tests have loaded takes a tenth of a second, for which no call of the plug-in is to pay.
+        gc.collect()
+        gc.freeze()
         self._fresh()
         self._start(plugin)
 
@@ -352,6 +357,7 @@ class FakeNuke(types.ModuleType):
         """Nuke closes."""
         self._call("onScriptClose")
         del sys.modules["nuke"]
+        gc.unfreeze()
 
     # Plug-ins, menus, callbacks.
 
