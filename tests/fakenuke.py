@@ -328,7 +328,7 @@ class FakeNuke(types.ModuleType):
         self.rendered: list[int] = []
         self.rendering_seconds = 0.0
         interpreter(threading.get_ident())  # Nuke has its Tcl before any callback
-        # Collecting all that the tests have loaded takes a tenth of a second, for which no call of the plug-in is to pay.
+        # Collecting all that the tests have loaded takes a tenth of a second; no call of the plug-in is to pay for it.
         gc.collect()
         gc.freeze()
         self._fresh()
