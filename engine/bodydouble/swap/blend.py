@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 
 from bodydouble.swap.matte import gaussian, inner_half
 
@@ -71,6 +72,8 @@ def blend(
 
 _WINDOWED = 2
 """How many of the finest levels are computed only around the mask; from the next on, the whole crop costs little."""
+_SMALL = 128 * 128
+"""Pixels up to which an image is small."""
 _GUARD = 8
 """Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4, and some."""
 
@@ -141,11 +144,14 @@ def _change(
         filled = band = extend(difference, known)
         change = torch.zeros_like(band)
     else:
-        mean, trust = _pull(difference, known)
-        filled, change = _change(mean, trust, halve(mask), level - 1, bands, step + 1)
-        expected = enlarge(filled, difference.shape[-2:])
+        # Side by side in one tensor: on the small levels it is the number of steps that takes time.
+        channels = difference.shape[1]
+        below = halve(torch.cat([difference * known, known, mask], dim=1))
+        mean, trust = _trusted(below[:, :channels], below[:, channels : channels + 1])
+        both = torch.cat(_change(mean, trust, below[:, channels + 1 :], level - 1, bands, step + 1), dim=1)
+        expected, change = enlarge(both, difference.shape[-2:]).split(channels, dim=1)
         band = (difference - expected).mul_(known)
-        filled, change = expected.add_(band), enlarge(change, difference.shape[-2:])
+        filled = expected.add_(band)
     if level > bands.plate_levels:
         change.addcmul_(band, level_mask(mask, bands.sigma))
     elif bands.own_light:
@@ -188,12 +194,16 @@ def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
 
 
 def _pull(mean: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted mean at half size and the trust in it.
+    """Weighted mean at half size and the trust in it."""
+    return _trusted(halve(mean * weight), halve(weight))
+
+
+def _trusted(total: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and trust, from the halved weighted sum and the halved weight.
 
     Trust grows faster than the known share, 1 - (1 - share)^4, so that the fill next to the outline is led by its
     neighbourhood, not by the mean of the face; without a kink, as a clamp would leave.
     """
-    total, share = halve(mean * weight), halve(weight)
     known = share > 1e-12
     mean = torch.where(known, total / torch.where(known, share, 1.0), 0.0)
     doubt = 1 - share.clamp(0, 1)
@@ -233,17 +243,31 @@ def enlarge(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Te
 
 
 def _expand_along(image: torch.Tensor, count: int, dim: int) -> torch.Tensor:
-    half = image.shape[dim]
-    even = _sum_of_two(image, dim, half, 1, (-1, 1)).add_(image, alpha=6).mul_(1 / 8)
-    odd = _sum_of_two(image, dim, half, 1, (0, 1)).mul_(0.5)
-    dim = dim % image.ndim
-    return torch.stack((even, odd), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, count)
+    half, shape = image.shape[dim], list(image.shape)
+    shape[dim] = 2 * half
+    result = image.new_empty(shape)
+    # Each is written into its places: putting them side by side first would take longer than the sums.
+    even = _sum_of_two(image, dim, half, 1, (-1, 1)).add_(image, alpha=6)
+    torch.mul(even, 1 / 8, out=_part(result, dim, slice(0, None, 2)))
+    torch.mul(_sum_of_two(image, dim, half, 1, (0, 1)), 0.5, out=_part(result, dim, slice(1, None, 2)))
+    return _part(result, dim, slice(0, count))
 
 
 def _sum_of_two(image: torch.Tensor, dim: int, count: int, step: int, offsets: tuple[int, int]) -> torch.Tensor:
-    """For k < `count` the sum of the samples at step·k + offset along `dim`, the border continued: by slices of the
-    image itself, because a padded copy would take longer than the sum.
+    """For k < `count` the sum of the samples at step·k + offset along `dim`, the border continued.
+
+    Of a large image by slices of the image itself, because a padded copy would take longer than the sum; of a small one
+    by a padded copy, because there it is the number of steps that takes time.
     """
+    if image.shape[-2] * image.shape[-1] <= _SMALL:
+        low, high = offsets
+        after = max(0, step * (count - 1) + high - (image.shape[dim] - 1))
+        before = max(0, -low)
+        pad = (0, 0, before, after) if dim == -2 else (before, after, 0, 0)
+        padded, end = F.pad(image, pad, mode="replicate"), before + step * (count - 1) + 1
+        return _part(padded, dim, slice(before + low, end + low, step)) + _part(
+            padded, dim, slice(before + high, end + high, step)
+        )
     shape, last = list(image.shape), image.shape[dim] - 1
     shape[dim] = count
     total = image.new_empty(shape)

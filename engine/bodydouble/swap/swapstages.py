@@ -12,6 +12,7 @@ Pictures are 1×3×H×W float32 tensors in model space, mattes 1×1×H×W in [0,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -182,8 +183,10 @@ def blend_crop(
         known = known * ((clear - _CLEAR) / (1 - _CLEAR)).clamp(0, 1)
     if swap.shape[-1] < crop.shape[-1]:  # enlarged, the grid of its up-sampling would be seen
         swap = calm_chroma(swap)
-    new = stretched(resize(swap, (crop.shape[-2], crop.shape[-1])), space)
-    old = stretched(crop, space)
+    # Where neither matte nor knowledge is, the blend looks at nothing.
+    window = _window(torch.maximum(matte, known)[0, 0])
+    new = _inside(window, resize(swap, (crop.shape[-2], crop.shape[-1])), lambda part: stretched(part, space))
+    old = _inside(window, crop, lambda part: stretched(part, space))
     if spread is not None:
         new = add_spread(new, known, spread, settings.defocus, settings.motion_blur)
     if settings.contrast > 0:
@@ -191,9 +194,21 @@ def blend_crop(
     if settings.colour_match == "ring":
         new = match_ring(new, old, known)
     own_light = settings.colour_match != "low"
-    blended = compressed(blend(new, old, matte, settings.sigma, settings.plate_levels, None, known, own_light), space)
+    blended = blend(new, old, matte, settings.sigma, settings.plate_levels, None, known, own_light)
+    blended = _inside(window, blended, lambda part: compressed(part, space))
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
     return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
+
+
+def _inside(window: tuple[slice, slice], picture: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """The picture with a change made in a window of it."""
+    part = picture[..., window[0], window[1]]
+    changed = change(part)
+    if changed is part:
+        return picture
+    result = picture.clone()
+    result[..., window[0], window[1]] = changed
+    return result
 
 
 def composite(

@@ -27,9 +27,9 @@ def stretched(picture: Tensor, space: ModelSpace) -> Tensor:
     The shoulder packs highlights: the few hundredths by which a blend shifts the tone of skin would be a third of a
     highlight's light. Here they are the same share of the light as at white. Up to white nothing changes.
     """
-    above = (picture - space.white).clamp_(min=0)
-    if not bool(above.any()):
+    if not _reaches(picture, space.white):
         return picture
+    above = (picture - space.white).clamp_(min=0)
     ratio = space.shoulder / space.white_slope
     log_light = above.div_(space.shoulder).expm1_().mul_(ratio).log1p_()
     return picture.clamp(max=space.white).add_(log_light, alpha=space.white_slope)
@@ -37,12 +37,17 @@ def stretched(picture: Tensor, space: ModelSpace) -> Tensor:
 
 def compressed(picture: Tensor, space: ModelSpace) -> Tensor:
     """Inverse of `stretched`."""
-    above = (picture - space.white).clamp_(min=0)
-    if not bool(above.any()):
+    if not _reaches(picture, space.white):
         return picture
+    above = (picture - space.white).clamp_(min=0)
     ratio = space.white_slope / space.shoulder
     shoulder = above.div_(space.white_slope).expm1_().mul_(ratio).log1p_()
     return picture.clamp(max=space.white).add_(shoulder, alpha=space.shoulder)
+
+
+def _reaches(picture: Tensor, level: float) -> bool:
+    """Whether any value lies above a level."""
+    return picture.numel() > 0 and float(picture.max()) > level
 
 
 def calm_chroma(swap: Tensor) -> Tensor:
