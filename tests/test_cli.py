@@ -259,7 +259,7 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr_and_results_on_std
     out, err = capsys.readouterr()
     assert out == "frames  out.####.exr\n"
     assert err.splitlines() == [
-        "[1/2] frame 1001 done in 0.75 s",
+        "[1/2] frame 1001 done in 0.75 s (read 0.25, write 0.50)",
         "note: look here",
         "[2/2] frame 1002 skipped: exists",
     ]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +286,98 @@ def test_a_frame_that_does_not_fit_is_done_alone_and_the_run_goes_on_with_fewer_
     assert "frame 1003 done" in (shown := capsys.readouterr().err)
     assert "memory ran out: from here on at most" in shown
     assert digests(tmp_path) == clean
+
+
+def test_a_gpu_without_room_for_a_batch_gets_smaller_ones_and_no_frame_is_lost(words, clean, tmp_path, monkeypatch):
+    from bodydouble.swap.frameloop import Plan
+    from bodydouble.swap.framesteps import compute
+
+    tried: list[int] = []
+
+    def small_gpu(job: object, arrived: list[object], batch: int) -> object:
+        tried.append(batch)
+        if batch > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return compute(job, arrived, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bodydouble.swap.swapping.plan_for", lambda *_: Plan(2, 1, 2, batch=4, in_flight=8))
+    monkeypatch.setattr("bodydouble.swap.frameloop.compute", small_gpu)
+    assert run([*words, "-o", str(tmp_path), "--progress", "none"]) == 0
+    assert tried[:2] == [4, 2]
+    assert tried[-1] == 1 and tried.count(4) == tried.count(2) == 1  # it stays with what fitted
+    assert digests(tmp_path) == clean
+
+
+def test_a_gpu_without_room_for_the_pictures_leaves_them_to_the_cpu(words, clean, tmp_path, monkeypatch):
+    from bodydouble.swap import framesteps
+
+    compute_on, tried = framesteps._compute, []
+
+    def full_gpu(job: object, arrived: list[object], batch: int, device: torch.device) -> object:
+        tried.append(device.type)
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return compute_on(job, arrived, batch, device)  # type: ignore[arg-type]
+
+    def on_gpu(job: framesteps.FrameJob, arrived: list[object], batch: int) -> object:
+        class Gpu:
+            device = torch.device("cuda")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(framesteps, "_compute", lambda _, *rest: full_gpu(job, *rest))
+            return framesteps.compute(replace(job, model=Gpu()), arrived, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bodydouble.swap.frameloop.compute", on_gpu)
+    assert run([*words, "-o", str(tmp_path), "--progress", "none", "--threads", "1"]) == 0
+    assert tried == ["cuda", "cpu"] * len(FRAMES)
+    assert digests(tmp_path) == clean
+
+
+def test_near_the_permitted_memory_no_further_frame_is_begun_until_one_is_done(words, clean, tmp_path, monkeypatch):
+    from bodydouble.swap import frameloop
+
+    under_way: list[int] = []
+    most: list[int] = []
+
+    def read(job: object, frame: int) -> object:
+        under_way.append(frame)
+        most.append(len(under_way))
+        return framesteps_read(job, frame)  # type: ignore[arg-type]
+
+    def write(job: object, computed: object) -> object:
+        result = framesteps_write(job, computed)  # type: ignore[arg-type]
+        under_way.remove(result.frame)
+        return result
+
+    framesteps_read, framesteps_write = frameloop.read, frameloop.write
+    monkeypatch.setattr(frameloop, "read", read)
+    monkeypatch.setattr(frameloop, "write", write)
+    monkeypatch.setattr(frameloop, "memory_in_use", lambda: 95)
+    monkeypatch.setattr(
+        "bodydouble.swap.swapping.plan_for", lambda *_: frameloop.Plan(4, 4, 4, in_flight=6, max_memory=100)
+    )
+    assert run([*words, "-o", str(tmp_path), "--progress", "none"]) == 0
+    assert max(most) == 1
+    assert digests(tmp_path) == clean
+
+
+def test_a_plate_that_is_written_while_it_is_read_fails_and_leaves_no_file(tmp_path, capsys, monkeypatch):
+    from bodydouble.swap import framesteps
+
+    words, read_frame = tiny_shot(tmp_path / "shot", [1001, 1002]), framesteps.read_frame
+
+    def still_copied(plate: object, frame: int) -> object:
+        path = tmp_path / "shot" / "plates" / f"plate.{frame}.exr"
+        if frame == 1002:
+            path.write_bytes(path.read_bytes())
+        return read_frame(plate, frame)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(framesteps, "read_frame", still_copied)
+    assert run([*words, "-o", str(tmp_path / "out")]) == 4
+    assert "plate.1002.exr was written while it was read" in capsys.readouterr().err
+    assert [*digests(tmp_path / "out")] == ["plate.1001.exr"]
+    monkeypatch.undo()
+    assert run([*words, "-o", str(tmp_path / "out")]) == 0
 
 
 def test_a_frame_that_does_not_even_fit_alone_is_33_and_leaves_no_file(words, tmp_path, capsys, monkeypatch):

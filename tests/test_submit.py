@@ -130,6 +130,25 @@ def test_openjd_check_passes(tmp_path, options, faces):
     assert json.loads((bundle / "asset_references.json").read_text())["assetReferences"]["outputs"]["directories"]
 
 
+@pytest.mark.parametrize("folders", [False, True], ids=["patterns", "folders"])
+def test_a_farm_is_told_what_is_a_file_what_a_folder_and_what_to_send_along(tmp_path, folders):
+    shot, bundle = tiny_shot(tmp_path), tmp_path / "job"
+    plates, out = tmp_path / "plates", tmp_path / "out"
+    plate, result = (plates, out) if folders else (plates / "plate.####.exr", out / "swap.####.exr")
+    words = ["submit", "openjd", str(plate), "-o", str(result), *shot[2:], "--bundle", str(bundle)]
+    assert run(words) == 0
+    template = json.loads((bundle / "template.json").read_text())
+    paths = {one["name"]: one for one in template["parameterDefinitions"] if one["type"] == "PATH"}
+    kinds = {name: one["objectType"] for name, one in paths.items()}
+    kind = "DIRECTORY" if folders else "FILE"
+    assert kinds == {"Plate": kind, "Out": kind, "Model": "DIRECTORY", "Faces": "FILE", "Review": "DIRECTORY"}
+    for one in paths.values():
+        assert (one["userInterface"]["control"] == "CHOOSE_DIRECTORY") == (one["objectType"] == "DIRECTORY")
+    references = json.loads((bundle / "asset_references.json").read_text())["assetReferences"]
+    assert references["inputs"]["directories"] == [str(plates), str(tmp_path / "cast.comb")]
+    assert str(out) in references["outputs"]["directories"]
+
+
 def openjd_run(bundle: Path, *more: str) -> subprocess.CompletedProcess[str]:
     parameters = f"file://{bundle / 'parameters.json'}"
     command = [tool("openjd"), "run", str(bundle / "template.json"), "--job-param", parameters, *more]

@@ -132,7 +132,8 @@ class TerminalBar:
 def plain_text(event: events.Event) -> str:
     """An event as one line for people; empty where there is nothing to say."""
     if isinstance(event, events.FrameDone):
-        took = f" in {sum(event.seconds.values()):.2f} s" if event.seconds else ""
+        stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in event.seconds.items())
+        took = f" in {sum(event.seconds.values()):.2f} s ({stages})" if stages else ""
         return f"frame {event.frame} done{took}" + (f": {event.message}" if event.message else "")
     if isinstance(event, events.FrameSkipped):
         return f"frame {event.frame} skipped" + (f": {event.message}" if event.message else "")

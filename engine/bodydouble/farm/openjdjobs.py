@@ -21,12 +21,12 @@ NOTIFY_S = 30
 CONNECTION_FILE = "{{Session.WorkingDirectory}}/bodydouble_worker.json"
 
 _LABELS = {
-    "Plate": ("Plate", "CHOOSE_INPUT_FILE", "FILE", "IN", "Shot"),
-    "Out": ("Result", "CHOOSE_OUTPUT_FILE", "FILE", "OUT", "Shot"),
-    "Model": ("Model (.comb)", "CHOOSE_DIRECTORY", "DIRECTORY", "IN", "Persona"),
-    "Faces": ("Shot faces", "CHOOSE_OUTPUT_FILE", "FILE", "INOUT", "Shot"),
-    "Review": ("Review folder", "CHOOSE_DIRECTORY", "DIRECTORY", "OUT", "Shot"),
-    "Ocio": ("OpenColorIO config", "CHOOSE_INPUT_FILE", "FILE", "IN", "Colour"),
+    "Plate": ("Plate", "IN", "Shot"),
+    "Out": ("Result", "OUT", "Shot"),
+    "Model": ("Model (.comb)", "IN", "Persona"),
+    "Faces": ("Shot faces", "INOUT", "Shot"),
+    "Review": ("Review folder", "OUT", "Shot"),
+    "Ocio": ("OpenColorIO config", "IN", "Colour"),
 }
 
 
@@ -46,7 +46,10 @@ def openjd_template(submission: Submission, warm: bool = False) -> dict[str, Any
         "specificationVersion": SPECIFICATION,
         **({"extensions": ["TASK_CHUNKING"]} if submission.chunk > 1 else {}),
         "name": submission.name[:128],
-        "parameterDefinitions": [*map(_path_definition, _used(submission)), *_frame_definitions(submission)],
+        "parameterDefinitions": [
+            *(_path_definition(submission, name) for name in _used(submission)),
+            *_frame_definitions(submission),
+        ],
         "steps": steps,
     }
 
@@ -97,8 +100,12 @@ def _used(submission: Submission) -> list[str]:
     return [name for name in PATHS if submission.path(name)]
 
 
-def _path_definition(name: str) -> dict[str, Any]:
-    label, control, kind, flow, group = _LABELS[name]
+def _path_definition(submission: Submission, name: str) -> dict[str, Any]:
+    label, flow, group = _LABELS[name]
+    kind = "DIRECTORY" if submission.is_folder(name) else "FILE"
+    # A submitter takes a file that goes both ways for one to be written: it need not be there yet.
+    file_control = "CHOOSE_INPUT_FILE" if flow == "IN" else "CHOOSE_OUTPUT_FILE"
+    control = "CHOOSE_DIRECTORY" if kind == "DIRECTORY" else file_control
     hints = {"control": control, "label": label, "groupLabel": group}
     return {"name": name, "type": "PATH", "objectType": kind, "dataFlow": flow, "userInterface": hints}
 

@@ -67,6 +67,11 @@ class Submission:
         """The path of one of `PATHS`; empty where there is none."""
         return getattr(self, name.lower()) or ""
 
+    def is_folder(self, name: str) -> bool:
+        """Whether one of `PATHS` is a folder; a pattern is a file, as far as a farm knows."""
+        path = Path(self.path(name))
+        return name in ("Model", "Review") or path.is_dir() or (name == "Out" and not path.suffix)
+
     def chunks(self) -> tuple[FrameRange, ...]:
         """The pieces, `chunk` frames each but the last."""
         return tuple(
@@ -106,8 +111,10 @@ def plain_place(submission: Submission) -> Place:
 
 def folders_of(submission: Submission) -> tuple[list[str], list[str]]:
     """Folders that are read and folders that are written, absolute."""
-    read = [Path(submission.plate).parent, Path(submission.model)]
-    written = [Path(submission.out), Path(submission.faces).parent, Path(submission.review)]
-    if Path(submission.out).suffix:
-        written[0] = written[0].parent
+    plate, out = (
+        Path(path) if submission.is_folder(name) else Path(path).parent
+        for name, path in (("Plate", submission.plate), ("Out", submission.out))
+    )
+    read = [plate, Path(submission.model)]
+    written = [out, Path(submission.faces).parent, Path(submission.review)]
     return [str(path.absolute()) for path in read], sorted({str(path.absolute()) for path in written})
