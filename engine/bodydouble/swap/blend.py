@@ -260,14 +260,11 @@ def _sum_of_two(image: torch.Tensor, dim: int, count: int, step: int, offsets: t
     by a padded copy, because there it is the number of steps that takes time.
     """
     if image.shape[-2] * image.shape[-1] <= _SMALL:
-        low, high = offsets
-        after = max(0, step * (count - 1) + high - (image.shape[dim] - 1))
-        before = max(0, -low)
+        before, after = max(0, -offsets[0]), max(0, step * (count - 1) + offsets[1] - (image.shape[dim] - 1))
         pad = (0, 0, before, after) if dim == -2 else (before, after, 0, 0)
         padded, end = F.pad(image, pad, mode="replicate"), before + step * (count - 1) + 1
-        return _part(padded, dim, slice(before + low, end + low, step)) + _part(
-            padded, dim, slice(before + high, end + high, step)
-        )
+        first, second = (_part(padded, dim, slice(before + o, end + o, step)) for o in offsets)
+        return first + second
     shape, last = list(image.shape), image.shape[dim] - 1
     shape[dim] = count
     total = image.new_empty(shape)

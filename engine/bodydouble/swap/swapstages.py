@@ -184,7 +184,7 @@ def blend_crop(
     if swap.shape[-1] < crop.shape[-1]:  # enlarged, the grid of its up-sampling would be seen
         swap = calm_chroma(swap)
     # Where neither matte nor knowledge is, the blend looks at nothing.
-    window = _window(torch.maximum(matte, known)[0, 0])
+    window = _window((torch.maximum(matte, known)[0, 0] > 0).cpu().numpy())
     new = _inside(window, resize(swap, (crop.shape[-2], crop.shape[-1])), lambda part: stretched(part, space))
     old = _inside(window, crop, lambda part: stretched(part, space))
     if spread is not None:
