@@ -336,3 +336,14 @@ def test_a_comb_json_beyond_any_size_is_not_read(model):
     with open(model / "comb.json", "ab") as file:
         file.truncate(checkpoint.CARD_LIMIT + 1)
     refused(model, "comb.json", "larger")
+
+
+def test_reading_a_model_does_not_load_torchs_compiler(python, model):
+    """It takes a second, which every task of a farm would pay."""
+    script = (
+        "import sys; from pathlib import Path; from bodydouble.network.checkpoint import load_comb, read_card\n"
+        f"folder = Path({str(model)!r}); load_comb(folder, read_card(folder).names[:1])\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = python("-c", script)
+    assert done.stdout == "False\n", done.stderr

@@ -103,7 +103,9 @@ def _activated(*convolutions: nn.Module) -> nn.Sequential:
 
 def _initialise(module: nn.Module) -> None:
     for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+        # Weights that are about to be read from a file are on the meta device: drawing them there changes nothing, and
+        # torch loads its compiler for it, a second of every process.
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)) and not part.weight.is_meta:
             nn.init.kaiming_normal_(part.weight, a=SLOPE)
             nn.init.zeros_(part.bias)  # type: ignore[arg-type]
 
