@@ -98,7 +98,9 @@ def speed(folder: Path, plate: PlateSequence, arguments: argparse.Namespace) -> 
         print(f"  {stage:<8} {seconds:6.3f} core-seconds per frame, one thread")
     took = timed_run(folder / "all", plate, plate.frames, cores, arguments)
     frames = len(plate.frames)
-    had = max(0.1, cores - max(0.0, took.everybody - took.own) / took.wall)
+    # Of a run that was given only some cores it cannot be told whether others worked on these.
+    others = max(0.0, took.everybody - took.own) / took.wall if cores == os.cpu_count() else 0.0
+    had = max(0.1, cores - others)
     # On a CPU every stage has as many hands as there are cores, so none alone bounds the run.
     slowest = max(stages.values()) / (cores if arguments.device == "cpu" else 1)
     least = max(slowest, took.own / frames / had)
