@@ -147,7 +147,7 @@ def test_what_cannot_be_signed_says_why_and_leaves_nothing_behind(tmp_path: Path
 
 def test_without_the_extra_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(UsageError, match=r"bodydouble\[c2pa\]"):
+    with pytest.raises(UsageError, match=r"\[c2pa\]"):
         credentials.read_credentials(picture(tmp_path / "a.png"))
 
 
