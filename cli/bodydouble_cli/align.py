@@ -20,6 +20,7 @@ from bodydouble_cli.options import (
     plate_argument,
     plate_options,
     reporting_options,
+    setting_option,
 )
 from bodydouble_cli.progress import Reporting, open_run
 
@@ -38,29 +39,15 @@ DEFAULT = AlignSettings()
 @click.option(
     "--stills", is_flag=True, help="The frames are pictures in no order: take each for itself, follow nobody."
 )
-@click.option(
-    "--beta", type=float, default=DEFAULT.beta, show_default=True, help="Shift of the nine-fold average, in box widths."
-)
-@click.option(
-    "--smoothing",
-    type=float,
-    default=DEFAULT.smoothing,
-    show_default=True,
-    help="Strength of the smoothing over the shot; 0 for none.",
-)
-@click.option(
+@setting_option(DEFAULT, "--beta", "Shift of the nine-fold average, in box widths.")
+@setting_option(DEFAULT, "--smoothing", "Strength of the smoothing over the shot; 0 for none.")
+@setting_option(
+    DEFAULT,
     "--handles",
-    type=int,
-    default=DEFAULT.handles,
-    show_default=True,
-    help="Frames around --frames that are looked at, too: a part of a shot then gets what it has in the whole.",
+    "Frames around --frames that are looked at, too: a part of a shot then gets what it has in the whole.",
 )
-@click.option(
-    "--landmarker",
-    type=click.Choice(["dlib", "mesh"]),
-    default=DEFAULT.landmarker,
-    show_default=True,
-    help="Who places the landmarks; mesh is MediaPipe's (extra `mesh`), with irises and forehead.",
+@setting_option(
+    DEFAULT, "--landmarker", "Who places the landmarks; mesh is MediaPipe's (extra `mesh`), with irises and forehead."
 )
 @click.option(
     "--mesh-model",

@@ -21,6 +21,7 @@ from bodydouble_cli.options import (
     person_option,
     plate_argument,
     plate_options,
+    setting_option,
 )
 from bodydouble_cli.progress import open_run
 
@@ -39,44 +40,22 @@ TELL_EVERY_S = 2.0
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Faceset folder; is added to.")
 @frames_option
 @person_option("Which person of the shot")
-@click.option("--size", type=int, default=DEFAULT.size, show_default=True, help="Pixels across a crop.")
-@click.option(
-    "--min-confidence",
-    type=float,
-    default=DEFAULT.min_confidence,
-    show_default=True,
-    help="Leave out frames whose landmarks are less certain, 0 to 1.",
-)
-@click.option(
+@setting_option(DEFAULT, "--size", "Pixels across a crop.")
+@setting_option(DEFAULT, "--min-confidence", "Leave out frames whose landmarks are less certain, 0 to 1.")
+@setting_option(
+    DEFAULT,
     "--min-sharpness",
-    type=float,
-    default=DEFAULT.min_sharpness,
-    show_default=True,
-    help="Leave out blurred crops: those below this share of the plate's usual sharpness; 0 for none.",
+    "Leave out blurred crops: those below this share of the plate's usual sharpness; 0 for none.",
 )
-@click.option(
+@setting_option(
+    DEFAULT,
     "--min-difference",
-    type=float,
-    default=DEFAULT.min_difference,
-    show_default=True,
-    help="Leave out near-duplicates: crops that differ less from one that stays, 0 to 1; 0 for none.",
+    "Leave out near-duplicates: crops that differ less from one that stays, 0 to 1; 0 for none.",
 )
-@click.option(
-    "--forehead", type=float, default=DEFAULT.forehead, show_default=True, help="Matte's reach: 0 brows, 1 hairline."
-)
-@click.option(
-    "--grow",
-    type=float,
-    default=DEFAULT.grow,
-    show_default=True,
-    help="Move the matte's outline outwards, inwards below 0, in hundredths of the crop.",
-)
-@click.option(
-    "--format",
-    type=click.Choice(["exr", "png"]),
-    default=DEFAULT.format,
-    show_default=True,
-    help="Crops as half-float EXR, or as 16-bit PNG in model space, which ends at scene-linear 16.",
+@setting_option(DEFAULT, "--forehead", "Matte's reach: 0 brows, 1 hairline.")
+@setting_option(DEFAULT, "--grow", "Move the matte's outline outwards, inwards below 0, in hundredths of the crop.")
+@setting_option(
+    DEFAULT, "--format", "Crops as half-float EXR, or as 16-bit PNG in model space, which ends at scene-linear 16."
 )
 @click.option("--rights", type=click.Path(path_type=Path), help="Rights record (JSON): who allowed what, until when.")
 @plate_options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bodydouble.settings import SwapSettings
+from bodydouble_cli.options import setting_option
 
 if TYPE_CHECKING:
     from bodydouble.swap.lookfile import ShotLook
@@ -25,89 +26,35 @@ _OPTIONS = (
         metavar="FILE",
         help="Look of the shot, *.settings.json, with key frames if wanted. A flag given here goes before it.",
     ),
-    click.option(
-        "--on-no-face",
-        type=click.Choice(["fail", "plate", "black"]),
-        default=DEFAULT.on_no_face,
-        show_default=True,
-        help="A frame without a face fails, or becomes a copy of the plate, or black.",
-    ),
+    setting_option(DEFAULT, "--on-no-face", "A frame without a face fails, or becomes a copy of the plate, or black."),
     click.option(
         "--layers", is_flag=True, help="Add matte, un-blended face, confidence and ST map as channels bodydouble.*."
     ),
-    click.option(
-        "--forehead",
-        type=float,
-        default=DEFAULT.forehead,
-        show_default=True,
-        help="Matte's reach: 0 brows, 1 hairline.",
+    setting_option(DEFAULT, "--forehead", "Matte's reach: 0 brows, 1 hairline."),
+    setting_option(DEFAULT, "--grow", "Move the matte's outline outwards, inwards below 0, in % of the crop."),
+    setting_option(DEFAULT, "--edge", "Ramp inside the outline, in % of the crop."),
+    setting_option(DEFAULT, "--sigma", "Softness of the blend, in pixels per band."),
+    setting_option(
+        DEFAULT, "--plate-levels", "Coarsest bands that stay the plate's: more keeps more of its light and tone."
     ),
-    click.option(
-        "--grow",
-        type=float,
-        default=DEFAULT.grow,
-        show_default=True,
-        help="Move the matte's outline outwards, inwards below 0, in % of the crop.",
-    ),
-    click.option(
-        "--edge", type=float, default=DEFAULT.edge, show_default=True, help="Ramp inside the outline, in % of the crop."
-    ),
-    click.option(
-        "--sigma",
-        type=float,
-        default=DEFAULT.sigma,
-        show_default=True,
-        help="Softness of the blend, in pixels per band.",
-    ),
-    click.option(
-        "--plate-levels",
-        type=int,
-        default=DEFAULT.plate_levels,
-        show_default=True,
-        help="Coarsest bands that stay the plate's: more keeps more of its light and tone.",
-    ),
-    click.option(
+    setting_option(
+        DEFAULT,
         "--colour-match",
-        type=click.Choice(["low", "ring", "none"]),
-        default=DEFAULT.colour_match,
-        show_default=True,
-        help="Light and tone: low, those bands of the plate; ring, the swap's with the plate's mean and deviation in a"
+        "Light and tone: low, those bands of the plate; ring, the swap's with the plate's mean and deviation in a"
         " ring inside the outline; none, the swap's.",
     ),
-    click.option(
-        "--contrast",
-        type=float,
-        default=DEFAULT.contrast,
-        show_default=True,
-        help="Share of the plate's local contrast that the new face gets: 0 its own, 1 the plate's.",
+    setting_option(
+        DEFAULT, "--contrast", "Share of the plate's local contrast that the new face gets: 0 its own, 1 the plate's."
     ),
-    click.option(
-        "--precision",
-        type=click.Choice(["fp32", "bf16"]),
-        default=DEFAULT.precision,
-        show_default=True,
-        help="Of the network; bf16 is faster where the device has it.",
+    setting_option(DEFAULT, "--precision", "Of the network; bf16 is faster where the device has it."),
+    setting_option(DEFAULT, "--grain", "Strength of the plate's grain on the new face, with --measures; 0 for none."),
+    setting_option(
+        DEFAULT, "--defocus", "Share of the plate's defocus that the new face gets, with --measures; 0 for none."
     ),
-    click.option(
-        "--grain",
-        type=float,
-        default=DEFAULT.grain,
-        show_default=True,
-        help="Strength of the plate's grain on the new face, with --measures; 0 for none.",
-    ),
-    click.option(
-        "--defocus",
-        type=float,
-        default=DEFAULT.defocus,
-        show_default=True,
-        help="Share of the plate's defocus that the new face gets, with --measures; 0 for none.",
-    ),
-    click.option(
+    setting_option(
+        DEFAULT,
         "--motion-blur",
-        type=float,
-        default=DEFAULT.motion_blur,
-        show_default=True,
-        help="Share of the plate's motion blur that the new face gets, with --measures; 0 for none.",
+        "Share of the plate's motion blur that the new face gets, with --measures; 0 for none.",
     ),
 )
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
@@ -139,6 +139,18 @@ part_option = click.option(
 view_option = click.option(
     "--view", metavar="NAME", help="View of a stereo plate, such as left; also what %V in a pattern stands for."
 )
+
+
+def setting_option(defaults: Any, name: str, help: str) -> Callable[[Command], Command]:
+    """The option of one setting: its default, and what it takes, are those of the field of the same name.
+
+    `defaults`: an instance of the settings' dataclass; a field is a number, or a Literal of some words.
+    """
+    field = name.removeprefix("--").replace("-", "_")
+    default = getattr(defaults, field)
+    words = get_args(get_type_hints(type(defaults))[field])
+    kind = click.Choice(words) if words else type(default)
+    return click.option(name, type=kind, default=default, show_default=True, help=help)
 
 
 def plate_options(command: Command) -> Command:

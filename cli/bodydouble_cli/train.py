@@ -14,7 +14,7 @@ from bodydouble.errors import UsageError
 from bodydouble.events import Progress
 from bodydouble.settings import TrainSettings
 from bodydouble_cli.exits import EXIT_CODES
-from bodydouble_cli.options import DurationType, IterationsType, WidthType, device_option, json_option
+from bodydouble_cli.options import DurationType, IterationsType, WidthType, device_option, json_option, setting_option
 from bodydouble_cli.progress import open_run
 
 if TYPE_CHECKING:
@@ -74,58 +74,20 @@ def _switch(name: str, default: bool, help: str) -> Any:
 @click.option(
     "--batch", type=int, help="Crops per persona and iteration.  [default: 16, more below 32 px, as memory allows]"
 )
-@click.option(
-    "--update",
-    type=click.Choice(["in-turn", "joint"]),
-    default=DEFAULT.update,
-    show_default=True,
-    help="An update per persona, as published, or one for all together, which is faster.",
-)
-@click.option(
-    "--optimiser",
-    type=click.Choice(["muon", "adam"]),
-    default=DEFAULT.optimiser,
-    show_default=True,
-    help="adam is the published one; muon learns more per iteration.",
-)
+@setting_option(DEFAULT, "--update", "An update per persona, as published, or one for all together, which is faster.")
+@setting_option(DEFAULT, "--optimiser", "adam is the published one; muon learns more per iteration.")
 @click.option("--learning-rate", type=float, help="Of the optimiser.  [default: 1e-3 muon, 1e-4 adam]")
 @click.option("--settle-learning-rate", type=float, help="At the end.  [default: 1e-5]")
-@click.option("--settle", type=float, default=DEFAULT.settle, show_default=True, help="Share of the training for that.")
-@click.option(
-    "--settle-form",
-    type=click.Choice(["ramp", "step"]),
-    default=DEFAULT.settle_form,
-    show_default=True,
-    help="The rate falls to it, or begins with it, as published.",
-)
-@click.option(
-    "--loss",
-    type=click.Choice(["masked", "target-masked"]),
-    default=DEFAULT.loss,
-    show_default=True,
-    help="masked leaves the background of a swap free, target-masked wants it black.",
-)
-@click.option(
+@setting_option(DEFAULT, "--settle", "Share of the training for that.")
+@setting_option(DEFAULT, "--settle-form", "The rate falls to it, or begins with it, as published.")
+@setting_option(DEFAULT, "--loss", "masked leaves the background of a swap free, target-masked wants it black.")
+@setting_option(
+    DEFAULT,
     "--loss-span",
-    type=float,
-    default=DEFAULT.loss_span,
-    show_default=True,
-    help="Range of model space that a face fills; a smaller one makes faint detail count. 1 is the published loss.",
+    "Range of model space that a face fills; a smaller one makes faint detail count. 1 is the published loss.",
 )
-@click.option(
-    "--detail-weight",
-    type=float,
-    default=DEFAULT.detail_weight,
-    show_default=True,
-    help="Adds a loss of the finest structure; 0 is the published loss.",
-)
-@click.option(
-    "--l1-weight",
-    type=float,
-    default=DEFAULT.l1_weight,
-    show_default=True,
-    help="Adds a mean absolute difference; 0 is the published loss.",
-)
+@setting_option(DEFAULT, "--detail-weight", "Adds a loss of the finest structure; 0 is the published loss.")
+@setting_option(DEFAULT, "--l1-weight", "Adds a mean absolute difference; 0 is the published loss.")
 @_switch("similarity", True, "Turn, scale and shift crops a little.")
 @_switch("exposure", True, "Change their exposure, in scene-linear light.")
 @_switch("balance", True, "Change their white balance.")
@@ -133,24 +95,10 @@ def _switch(name: str, default: bool, help: str) -> Any:
 @_switch("mirror", DEFAULT.mirror, "Show half of the crops mirrored; not for faces whose two sides differ.")
 @_switch("blur", DEFAULT.jitter_blur > 0, "Blur half of the inputs; the goal stays sharp.")
 @_switch("grain", DEFAULT.jitter_grain > 0, "Put grain on half of the inputs; the goal stays clean.")
-@click.option(
-    "--held-out",
-    type=float,
-    default=DEFAULT.held_out,
-    show_default=True,
-    help="Share of each faceset that is validated with, not trained on.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["bf16", "fp32"]),
-    default=DEFAULT.precision,
-    show_default=True,
-    help="bf16 is faster where the device has it.",
-)
-@click.option("--seed", type=int, default=DEFAULT.seed, show_default=True, help="Of everything random.")
-@click.option(
-    "--keep", type=int, default=DEFAULT.keep, show_default=True, help="How many states to keep to go on from."
-)
+@setting_option(DEFAULT, "--held-out", "Share of each faceset that is validated with, not trained on.")
+@setting_option(DEFAULT, "--precision", "bf16 is faster where the device has it.")
+@setting_option(DEFAULT, "--seed", "Of everything random.")
+@setting_option(DEFAULT, "--keep", "How many states to keep to go on from.")
 @click.option(
     "--preview-every",
     "preview_every_s",
