@@ -25,6 +25,8 @@ Converter = Callable[[np.ndarray], np.ndarray]
 OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
 BUILT_IN_CONFIG = "ocio://studio-config-latest"
 WORKING_SPACE = "ACEScg"
+LUMINANCE = (0.2722287, 0.6740818, 0.0536895)
+"""Y of its R, G and B (AP1, S-2014-004)."""
 SRGB_NAMES = ("srgb_rec709_scene", "srgb_texture", "srgb_tx", "Utility - sRGB - Texture", "sRGB")
 NAME_IT = "Name it with --colorspace."
 LOG_SUFFIXES = frozenset({".dpx", ".cin"})

@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from bodydouble.plates.colour import LUMINANCE
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.swap.matte import inward_feather, wide_gaussian
 
-_LUMA = (0.2722287, 0.6740818, 0.0536895)  # Y of ACEScg
 _RING = 0.12  # lengths are shares of the crop's side
 _BASE, _FINE, _WINDOW = 0.06, 0.006, 0.12
 _FLOOR = 0.002  # model space: less contrast than that is noise
@@ -114,7 +114,7 @@ def local_contrast(picture: Tensor, known: Tensor) -> Tensor:
 def brightness(picture: Tensor) -> Tensor:
     """Weighted sum of the channels by their share of luminance: N×1×H×W of N×3×H×W."""
     red, green, blue = (picture[:, channel : channel + 1] for channel in range(3))
-    return red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
+    return red * LUMINANCE[0] + green * LUMINANCE[1] + blue * LUMINANCE[2]
 
 
 def _mean_under(picture: Tensor, weight: Tensor, sigma_px: float) -> Tensor:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from bodydouble.alignment.geometry import apply, plate_from_square, similarity_scale
 from bodydouble.alignment.shotfaces import Face
+from bodydouble.plates.colour import LUMINANCE
 from bodydouble.plates.modelspace import ModelSpace, to_model
 from bodydouble.reviews.likeness import head_pose
 from bodydouble.training.cropfiles import Crop
@@ -33,8 +34,7 @@ from bodydouble.training.cropfiles import Crop
 Grid = NDArray[np.float32]
 
 MIDDLE_GREY = 0.18
-_LUMINANCE = np.array([0.2722287, 0.6740818, 0.0536895], np.float32)
-"""Y of ACEScg's R, G and B (AP1, S-2014-004)."""
+_LUMINANCE = np.array(LUMINANCE, np.float32)
 _DARKEST = 2.0**-10
 """Light below counts as this: noise around black has no logarithm."""
 _SHARPNESS_PX, _PRINT_PX, _PARTS = 192, 32, 4
