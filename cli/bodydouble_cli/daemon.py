@@ -11,13 +11,12 @@ import click
 
 from bodydouble import events
 from bodydouble.errors import BodydoubleError, InputError, UsageError, near_names
+from bodydouble.farm.jobs import Job
 from bodydouble_cli.displays import Display, display_for
 from bodydouble_cli.exits import EXIT_CODES, TERMINATED, Terminated
 
 if TYPE_CHECKING:
     import socket
-
-    from bodydouble.farm.jobs import Job
 
 DONE_BY_DAEMON = ("align", "swap", "review")
 
@@ -96,7 +95,6 @@ def run(context: click.Context, connection: Path, words: tuple[str, ...]) -> Non
           --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1010
     """
     from bodydouble.farm.daemon import log_of
-    from bodydouble.farm.jobs import Job
 
     log = log_of(connection)
     said_before = log.stat().st_size if log.exists() else 0
@@ -174,7 +172,7 @@ def _followed(line: socket.socket, job: Job, display: Display) -> events.Event |
             display.show(last)
     except (KeyboardInterrupt, Terminated):
         # Frames that are being written are finished: what comes after this process may look for them.
-        send(line, type(job)("cancel", "cancel", {"job": job.id}))
+        send(line, Job("cancel", "cancel", {"job": job.id}))
         for text in answers(line):
             if '"run_done"' in text:
                 break

@@ -62,6 +62,12 @@ def remove_stale(paths: Iterable[Path], age_s: float = STALE_AFTER_S) -> None:
                         os.unlink(entry.path)
 
 
+def file_version(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written or replaced. Errors: OSError."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A private folder that is gone afterwards."""

@@ -34,6 +34,7 @@ from bodydouble.swap.swapframe import (
 )
 from bodydouble.swap.swaplayers import black_crop, with_layers, with_matte, write_patch
 from bodydouble.swap.swapstages import face_matte
+from bodydouble.writing import file_version
 
 
 def read(job: FrameJob, frame: int) -> Arrived | FrameResult:
@@ -51,7 +52,7 @@ def read(job: FrameJob, frame: int) -> Arrived | FrameResult:
 
 def _read_plate(job: FrameJob, frame: int, source: Path) -> Arrived | FrameResult:
     start = time.perf_counter()
-    begun = _version(source)
+    begun = file_version(source)
     face, rule = job.face(frame), job.look.at(frame).on_no_face
     if face is None and rule == "fail":
         return _without_result(frame, "no_face", f"{source.name}: {job.why_no_face(frame)}")
@@ -62,16 +63,10 @@ def _read_plate(job: FrameJob, frame: int, source: Path) -> Arrived | FrameResul
         return note
     kept = job.kept(frame, content, face)
     plate = read_frame(job.plate, frame) if kept is None else kept.frame.plate
-    if _version(source) != begun:
+    if file_version(source) != begun:  # its digest must be that of the pixels that were read after it
         return _without_result(frame, "failed", f"{source} was written while it was read; wait for it, run it again")
     arrived = Arrived(frame, plate, face, content, job_hash, time.perf_counter() - start, note=note, kept=kept)
     return arrived if face is not None else _without_face(job, arrived, job.why_no_face(frame))
-
-
-def _version(path: Path) -> tuple[int, int, int]:
-    """What changes when a file is written or replaced: its digest must be that of the pixels that are read after it."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read_missing(job: FrameJob, frame: int, source: Path) -> Arrived | FrameResult:

@@ -19,6 +19,7 @@ import torch
 from bodydouble.network.checkpoint import CombCard, read_card
 from bodydouble.plates.colour import Colour
 from bodydouble.swap.swapframe import SwapModel, SwappedFace, load_swap_model, rights_notice
+from bodydouble.writing import file_version
 
 MODELS = 2
 SWAP_BYTES = 1 << 30
@@ -91,7 +92,7 @@ class Warm:
     def colour(self, config: str | None) -> Colour:
         """As `Colour`, read anew only when the config's file has changed."""
         source = config or os.environ.get("OCIO") or ""
-        key = source, _state(Path(source))
+        key = source, _version(Path(source))
         kept = self._configs.get(key)
         if kept is None:
             kept = Colour(config)
@@ -100,7 +101,7 @@ class Warm:
 
     def digest(self, path: Path, digest: Callable[[Path], str]) -> str:
         """The digest of a file, made anew only when the file has changed."""
-        key = str(path), _state(path)
+        key = str(path), _version(path)
         kept = self._digests.get(key)
         if kept is None:
             kept = digest(path)
@@ -117,10 +118,9 @@ def _digests(card: CombCard, persona: str) -> tuple[str, ...]:
     return card.encoder_digest, card.trunk_digest, card.persona(persona).digest
 
 
-def _state(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file is written anew; None where there is none, such as for a config's built-in name."""
+def _version(path: Path) -> tuple[int, ...] | None:
+    """As `file_version`; None where there is no file, such as for a config's built-in name."""
     try:
-        found = path.stat()
+        return file_version(path)
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
