@@ -86,7 +86,8 @@ def _crops(level: int, path: Path) -> PersonaCrops:
     side = round((1 + 2 * REACH) * 1.25 * level_size(level))
     pixels = np.memmap(path, np.float16, "w+", shape=(32, 4, side, side))
     pixels[:] = np.random.default_rng(0).random(pixels.shape, np.float32)
-    return PersonaCrops(torch.from_numpy(pixels), torch.arange(32), torch.arange(0))
+    landmarks = torch.from_numpy(np.random.default_rng(1).random((32, 68, 2), np.float32))
+    return PersonaCrops(torch.from_numpy(pixels), landmarks, torch.arange(32), torch.arange(0))
 
 
 def _bare(

@@ -48,6 +48,12 @@ def test_crops_are_never_enlarged(faceset, tmp_path):
     assert torch.equal(pixels[3], faceset.crop(faceset.crops[3]))
 
 
+def test_landmarks_come_with_the_crops(faceset, tmp_path):
+    given = store_of(faceset, tmp_path / "store").crops("anna", 0).landmarks
+    assert given.shape == (12, 68, 2)
+    torch.testing.assert_close(given[5].numpy(), faceset.landmarks[5])
+
+
 def test_other_crops_make_another_store(faceset, tmp_path):
     store_of(faceset, tmp_path / "store").crops("anna", 0)
     os.utime(faceset.crops[0], (0, 0))

@@ -8,7 +8,7 @@ import pytest
 import pytorch_msssim
 import torch
 import torch.nn.functional as F
-from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
+from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim, gaussian_filter
 from torch import Tensor
 
 from bodydouble.errors import UsageError
@@ -177,3 +177,56 @@ def test_the_detail_term_is_that_of_the_finest_scale_alone():
 def test_a_loss_without_a_span_or_with_a_negative_weight_is_refused(wrong):
     with pytest.raises(UsageError, match=r"span|weights"):
         TrainSettings(**wrong)
+
+
+def two_patches(size: int = 64) -> tuple[Tensor, Tensor]:
+    """A picture of noise and a map that is 1 in its upper half."""
+    features = torch.zeros(1, 1, size, size)
+    features[:, :, : size // 2] = 1
+    return noise(4, 0), features
+
+
+def test_with_a_weight_of_one_eyes_and_mouth_count_like_the_rest():
+    truth, features = two_patches()
+    alike, other, matte = replace(OURS, eyes_mouth_weight=1.0), noise(4, 1), disc(4)
+    for level in (2, 4):
+        size = level_size(level)
+        x, y, m, f = (F.adaptive_avg_pool2d(one, size) for one in (other, truth, matte, features))
+        torch.testing.assert_close(level_loss(x, y, m, level, alike, f), level_loss(x, y, m, level, alike))
+
+
+@pytest.mark.parametrize("form", ["masked", "target-masked"])
+def test_what_is_wrong_in_eyes_and_mouth_costs_more_and_elsewhere_less(form):
+    truth, features = two_patches()
+    settings, matte, wrong = replace(OURS, loss=form), torch.ones(1, 1, 64, 64), noise(4, 1)
+    inside, outside = features * wrong + (1 - features) * truth, features * truth + (1 - features) * wrong
+    within, without = (level_loss(one, truth, matte, 4, settings, features) for one in (inside, outside))
+    assert within > 1.5 * level_loss(inside, truth, matte, 4, settings)
+    assert without < 0.6 * level_loss(outside, truth, matte, 4, settings)
+
+
+def test_the_weight_is_that_of_a_mean_over_windows_and_pixels():
+    truth, features = two_patches()
+    wrong, matte, weight = noise(4, 1), torch.ones(1, 1, 64, 64), 3.0
+    settings = replace(PUBLISHED, l1_weight=0.0, detail_weight=1.0, eyes_mouth_weight=weight)
+    base = replace(settings, detail_weight=0.0)
+    share = 1 + (weight - 1) * features
+    detail = level_loss(wrong, truth, matte, 4, settings, features) - level_loss(wrong, truth, matte, 4, base, features)
+    window = _fspecial_gauss_1d(11, 1.5).repeat(3, 1, 1, 1)
+
+    def blurred(picture: Tensor) -> Tensor:
+        return gaussian_filter(picture, window)
+
+    covariance = blurred(wrong * truth) - blurred(wrong) * blurred(truth)
+    variances = [blurred(one * one) - blurred(one) ** 2 for one in (wrong, truth)]
+    contrast = (2 * covariance + 0.0009) / (variances[0] + variances[1] + 0.0009)
+    centres = share[:, :, 5:-5, 5:-5].expand_as(contrast)
+    assert float(detail) == pytest.approx(1 - float((contrast * centres).sum() / centres.sum()), abs=1e-5)
+    with_l1 = level_loss(wrong, truth, matte, 4, replace(base, l1_weight=1.0), features)
+    difference = float(with_l1 - level_loss(wrong, truth, matte, 4, base, features))
+    assert difference == pytest.approx(float((share * (wrong - truth).abs()).sum() / (3 * share.sum())), abs=1e-5)
+
+
+def test_a_weight_of_nothing_is_refused():
+    with pytest.raises(UsageError, match="eyes and mouth"):
+        TrainSettings(eyes_mouth_weight=0.0)

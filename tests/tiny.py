@@ -91,7 +91,8 @@ def tiny_faceset(
         write_image(
             folder / "crops" / name, np.concatenate([rgb, matte], 2).astype(np.float32), ("R", "G", "B", "matte")
         )
-        entries.append({"file": name, "plate": name, "frame": number})
+        landmarks = np.round(CANONICAL_LANDMARKS, 4).tolist()
+        entries.append({"file": name, "plate": name, "frame": number, "landmarks": landmarks})
     document = {
         "schema": "bodydouble.faceset",
         "version": 1,

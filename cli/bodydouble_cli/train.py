@@ -88,6 +88,11 @@ def _switch(name: str, default: bool, help: str) -> Any:
 )
 @setting_option(DEFAULT, "--detail-weight", "Adds a loss of the finest structure; 0 is the published loss.")
 @setting_option(DEFAULT, "--l1-weight", "Adds a mean absolute difference; 0 is the published loss.")
+@setting_option(
+    DEFAULT,
+    "--eyes-mouth-weight",
+    "How many times as much eyes and mouth count as the rest of the face; 1 is the published loss.",
+)
 @_switch("similarity", True, "Turn, scale and shift crops a little.")
 @_switch("exposure", True, "Change their exposure, in scene-linear light.")
 @_switch("balance", True, "Change their white balance.")

@@ -114,6 +114,8 @@ class TrainSettings:
         loss_span: range of model space that SSIM's constants belong to; a face fills a third, 1 is the published loss.
         detail_weight: weight of an additional loss of the finest structure; 0 is the published loss.
         l1_weight: weight of an additional mean absolute difference, for colour; 0 is the published loss.
+        eyes_mouth_weight: how many times as much eyes and mouth count as the rest of the face, from 32 px on; 1 is the
+            published loss.
         jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
         jitter_light: smooth random light over the crop, of this deviation in stops.
@@ -145,6 +147,7 @@ class TrainSettings:
     loss_span: float = 0.3
     detail_weight: float = 0.2
     l1_weight: float = 0.5
+    eyes_mouth_weight: float = 6.0
     jitter_degrees: float = 6.0
     jitter_scale: float = 0.06
     jitter_shift: float = 0.03
@@ -183,6 +186,7 @@ class TrainSettings:
         _require(self.loss in ("masked", "target-masked"), f"loss is masked or target-masked, not {self.loss}")
         _require(self.loss_span > 0, f"the loss's span is above 0, not {self.loss_span}")
         _require(min(self.detail_weight, self.l1_weight) >= 0, "weights of the loss are not negative")
+        _require(self.eyes_mouth_weight > 0, f"eyes and mouth count above 0 times, not {self.eyes_mouth_weight}")
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
         _require(self.optimiser in ("muon", "adam"), f"optimiser is muon or adam, not {self.optimiser}")
         _require(self.settle_form in ("ramp", "step"), f"settle form is ramp or step, not {self.settle_form}")

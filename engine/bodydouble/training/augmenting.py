@@ -41,12 +41,13 @@ class Draw:
 class Batch:
     """`shown` goes in, `truth` shall come out: N×3×S×S in model space, 0..1, channels last; `matte` N×1×S×S; float32.
 
-    Without blur and grain `shown` is `truth`.
+    Without blur and grain `shown` is `truth`. `features`, N×1×S×S, is 1 on eyes and mouth; None if they do not count.
     """
 
     shown: Tensor
     truth: Tensor
     matte: Tensor
+    features: Tensor | None = None
 
 
 def draw_iteration(trained: Mapping[str, Tensor], batch: int, seed: int) -> dict[str, Draw]:
@@ -69,16 +70,24 @@ def draw_iteration(trained: Mapping[str, Tensor], batch: int, seed: int) -> dict
 
 
 def augment(
-    crops: Tensor, numbers: Tensor, level: int, settings: TrainSettings, space: ModelSpace, reach: float
+    crops: Tensor,
+    numbers: Tensor,
+    level: int,
+    settings: TrainSettings,
+    space: ModelSpace,
+    reach: float,
+    features: Tensor | None = None,
 ) -> Batch:
     """A batch out of stored crops.
 
     Args:
         crops: N×4×W×W float16, scene-linear and matte, reaching `reach` sides beyond the unit crop.
         numbers: N×`DRAWS`; zeros leave every crop as it is.
+        features: N×1×T×T float16 over the same wide crops.
     """
     numbers = numbers.to(crops.device)
-    sampled = _turned(crops.float(), numbers, level_size(level), settings, reach)
+    grid = _grid(numbers, level_size(level), settings, reach)
+    sampled = _sampled(crops, grid)
     stops = settings.jitter_exposure * numbers[:, 4:5] + settings.jitter_balance * numbers[:, 5:8]
     stops = stops[:, :, None, None]
     if settings.jitter_light:
@@ -86,9 +95,11 @@ def augment(
     light = sampled[:, :3] * torch.exp2(stops)
     truth = _encoded(light, space)
     matte = sampled[:, 3:].clamp(0.0, 1.0)
+    if features is not None:
+        features = _sampled(features, grid)
     if not (settings.jitter_blur or settings.jitter_grain):
-        return Batch(truth, truth, matte)
-    return Batch(_encoded(_degraded(light, numbers[:, 8:11], settings), space), truth, matte)
+        return Batch(truth, truth, matte, features)
+    return Batch(_encoded(_degraded(light, numbers[:, 8:11], settings), space), truth, matte, features)
 
 
 def _encoded(light: Tensor, space: ModelSpace) -> Tensor:
@@ -97,8 +108,8 @@ def _encoded(light: Tensor, space: ModelSpace) -> Tensor:
     return encoded.contiguous(memory_format=torch.channels_last)
 
 
-def _turned(wide: Tensor, numbers: Tensor, size: int, settings: TrainSettings, reach: float) -> Tensor:
-    """Unit crops N×4×size×size, mirrored, turned, scaled and shifted; bilinear."""
+def _grid(numbers: Tensor, size: int, settings: TrainSettings, reach: float) -> Tensor:
+    """Where the pixels of unit crops, mirrored, turned, scaled and shifted, lie in the wide ones: N×size×size×2."""
     # Unit-crop centre coordinates in −0.5..0.5; wide crops reach ±(0.5 + reach).
     angle = numbers[:, 0] * torch.pi / 180 * settings.jitter_degrees
     scale = (1 + settings.jitter_scale * numbers[:, 1]) / (0.5 + reach)
@@ -106,8 +117,12 @@ def _turned(wide: Tensor, numbers: Tensor, size: int, settings: TrainSettings, r
     shift = settings.jitter_shift * numbers[:, 2:4] / (0.5 + reach)
     side = torch.where(numbers[:, 11] < 0, -1.0, 1.0) if settings.mirror else torch.ones_like(angle)
     matrix = torch.stack([side * cosine, -sine, shift[:, 0], side * sine, cosine, shift[:, 1]], dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, [len(wide), 4, size, size], align_corners=False)
-    return F.grid_sample(wide, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.affine_grid(matrix, [len(numbers), 1, size, size], align_corners=False)
+
+
+def _sampled(wide: Tensor, grid: Tensor) -> Tensor:
+    """Pictures N×C×W×W of wide crops at a grid, bilinear; float32."""
+    return F.grid_sample(wide.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _degraded(light: Tensor, numbers: Tensor, settings: TrainSettings) -> Tensor:

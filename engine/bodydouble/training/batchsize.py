@@ -61,5 +61,5 @@ def kept_bytes(comb: Comb, level: int, settings: TrainSettings, device: torch.de
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         with run_on(device, settings.precision):
             result = comb(picture, persona, level, 1.0)
-        level_loss(result.float(), picture, picture[:, :1], level, settings)
+        level_loss(result.float(), picture, picture[:, :1], level, settings, picture[:, :1])
     return sum(kept.values())

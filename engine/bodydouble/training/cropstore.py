@@ -28,7 +28,7 @@ from torch import Tensor
 
 from bodydouble.errors import FacesetError, UsageError, near_names
 from bodydouble.network.comb import level_size
-from bodydouble.training.facesets import Faceset
+from bodydouble.training.facesets import Faceset, Landmarks
 from bodydouble.writing import atomic_path
 
 SPARE = 1.25
@@ -39,9 +39,16 @@ MIN_HELD_OUT_OF = 10
 
 @dataclass(frozen=True)
 class PersonaCrops:
-    """The crops of one persona at one level. `pixels`: N×4×S×S float16; the two lists are indices into it."""
+    """The crops of one persona at one level.
+
+    Attributes:
+        pixels: N×4×S×S float16.
+        landmarks: N×68×2 float32 in sides of the unit crop; NaN of crops that an earlier version extracted.
+        trained, held_out: indices into both.
+    """
 
     pixels: Tensor
+    landmarks: Tensor
     trained: Tensor
     held_out: Tensor
 
@@ -110,7 +117,10 @@ class CropStore:
         """
         pixels = torch.from_numpy(self._mapped(persona, self._side(level)))
         trained, held_out = split([len(one.crops) for one in self._facesets[persona]], self._held_out)
-        return PersonaCrops(pixels, torch.tensor(trained), torch.tensor(held_out, dtype=torch.long))
+        landmarks = np.stack([_known(points) for one in self._facesets[persona] for points in one.landmarks])
+        return PersonaCrops(
+            pixels, torch.from_numpy(landmarks), torch.tensor(trained), torch.tensor(held_out, dtype=torch.long)
+        )
 
     def _side(self, level: int) -> int:
         return min(self._wide, round(self._wide * SPARE * level_size(level) / self._size))
@@ -160,6 +170,10 @@ def split(counts: Sequence[int], held_out: float) -> tuple[list[int], list[int]]
         kept += range(start + count - away, start + count)
         start += count
     return trained, kept
+
+
+def _known(points: Landmarks | None) -> Landmarks:
+    return np.full((68, 2), np.nan, np.float32) if points is None else points
 
 
 def _resized(crop: Tensor, side: int) -> Tensor:

@@ -178,6 +178,7 @@ def _cut(
         "confidence": round(face.confidence, 4),
         **figures.as_dict(),
         "unit_from_plate": np.asarray(face.unit_from_plate).round(9).tolist(),
+        "landmarks": apply(face.unit_from_plate, face.landmarks_px).round(4).tolist(),
     }
     return _Cut(frame, out / "crops" / name, figures, crop_print(crop, settings.pad), entry)
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bodydouble.documents import read_document
 from bodydouble.errors import BodydoubleError, FacesetError
@@ -25,6 +27,8 @@ from bodydouble.training.cropfiles import Crop, files_of, read_crop
 SCHEMA = "bodydouble.faceset"
 VERSION = 2
 FILE = "faceset.json"
+
+Landmarks = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Faceset:
         rights: usage-rights record given at extraction, as JSON values; None when there is none.
         crops: paths of the crops.
         figures: of each of them; None of a crop that was extracted before version 2.
+        landmarks: 68×2 of each, in sides of the unit crop; None of a crop that was extracted by an earlier version.
         entries: what else the index says of each, as JSON values.
         space: encoding of crops in PNG.
     """
@@ -54,6 +59,7 @@ class Faceset:
     rights: Mapping[str, Any] | None
     crops: tuple[Path, ...]
     figures: tuple[CropFigures | None, ...]
+    landmarks: tuple[Landmarks | None, ...]
     entries: tuple[Mapping[str, Any], ...]
     space: ModelSpace
 
@@ -131,6 +137,17 @@ def _faceset(folder: Path, data: Mapping[str, Any]) -> Faceset:
         data["rights"],
         tuple(folder / "crops" / file for file in files),
         tuple(CropFigures.from_dict(entry) for entry in entries),
+        tuple(_landmarks(entry) for entry in entries),
         entries,
         ModelSpace(**data["model_space"]),
     )
+
+
+def _landmarks(entry: Mapping[str, Any]) -> Landmarks | None:
+    given = entry.get("landmarks")
+    if given is None:
+        return None
+    found = np.asarray(given, np.float32)
+    if found.shape != (68, 2) or not np.isfinite(found).all():
+        raise ValueError(f"the landmarks of {entry.get('file')} are no 68 points")
+    return found

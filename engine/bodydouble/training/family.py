@@ -36,6 +36,7 @@ from bodydouble.rights import SEAL, check_seal
 from bodydouble.settings import TrainSettings
 from bodydouble.training.cropstore import CropStore, by_persona
 from bodydouble.training.facesets import Faceset
+from bodydouble.training.features import require_landmarks
 from bodydouble.training.schedule import Phase
 from bodydouble.training.training import Clock, job_of, optimiser_of, run_training, training_device
 from bodydouble.training.trainjob import TrainJob, TrainProgress, plan_of
@@ -75,6 +76,7 @@ def add_persona(
     """
     model = Path(model)
     facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
+    require_landmarks(facesets, settings)
     if len(facesets) != 1:
         raise UsageError(f"one persona is added at a time, not {', '.join(facesets)}; call it once for each.")
     ((name, parts),) = facesets.items()
@@ -127,6 +129,7 @@ def fine_tune(
     """
     model = Path(model)
     facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
+    require_landmarks(facesets, settings)
     card = _finished(model, next(iter(facesets.values()))[0])
     left = [name for name in card.names if name not in facesets]
     if left:

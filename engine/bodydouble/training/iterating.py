@@ -15,6 +15,7 @@ from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
 from bodydouble.training.augmenting import Batch, Draw, augment, draw_iteration
 from bodydouble.training.cropstore import PersonaCrops
+from bodydouble.training.features import feature_maps
 from bodydouble.training.losses import level_loss
 from bodydouble.training.schedule import Phase
 from bodydouble.training.trainstate import TrainState
@@ -22,7 +23,7 @@ from bodydouble.training.trainstate import TrainState
 RESIDENT_SHARE = 0.25
 """Crops of a level that take less than this share of a GPU's free memory are kept there."""
 
-_Gathered = list[tuple[str, Tensor, Draw]]
+_Gathered = list[tuple[str, Tensor, Tensor | None, Draw]]
 
 
 class Feeder:
@@ -42,6 +43,8 @@ class Feeder:
     ) -> None:
         self.batch = batch
         self._pixels = _placed({name: one.pixels for name, one in crops.items()}, device)
+        maps = {name: feature_maps(one.landmarks, settings, level, reach) for name, one in crops.items()}
+        self._features = {name: None if one is None else one.to(device) for name, one in maps.items()}
         self._trained = {name: one.trained for name, one in crops.items()}
         self._level, self._settings, self._space, self._reach = level, settings, space, reach
         self._device, self._ranks, self._pool = device, ranks, pool
@@ -62,9 +65,10 @@ class Feeder:
                     self._settings,
                     self._space,
                     self._reach,
+                    features,
                 ),
             )
-            for name, crops, draw in gathered
+            for name, crops, features, draw in gathered
         ]
 
     def _gather(self, seed: int) -> _Gathered:
@@ -72,8 +76,9 @@ class Feeder:
         found: _Gathered = []
         for name, whole in draws.items():
             draw = whole.part(self._ranks.rank, self._ranks.world)
-            pixels = self._pixels[name]
-            found.append((name, pixels[draw.index.to(pixels.device)], draw))
+            pixels, features = self._pixels[name], self._features[name]
+            shapes = None if features is None else features[draw.index.to(features.device)]
+            found.append((name, pixels[draw.index.to(pixels.device)], shapes, draw))
         return found
 
 
@@ -145,7 +150,7 @@ def _joint_losses(
 
 
 def _loss(result: Tensor, batch: Batch, phase: Phase, settings: TrainSettings) -> Tensor:
-    return level_loss(result.float(), batch.truth, batch.matte, phase.level, settings)
+    return level_loss(result.float(), batch.truth, batch.matte, phase.level, settings, batch.features)
 
 
 def _placed(pixels: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -10,6 +10,9 @@ SSIM's constants keep it from dividing by nothing: what varies by much less than
 as good as flat to it. They are meant for display pictures that fill 0..1. In model space half of a face's 11-pixel
 windows vary by 0.016 and less (variance 0.0003, against a constant of 0.0009), a dark face's by less still: with the
 published span the loss is nearly deaf to lids, lips and skin. `loss_span` says what span the constants belong to.
+
+Every window of a picture counts alike in SSIM, and eyes and mouth are a tenth of a face. `eyes_mouth_weight` says how
+many times as much the windows around them count (`features`).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim
+from pytorch_msssim.ssim import _fspecial_gauss_1d, gaussian_filter
 from torch import Tensor
 
 from bodydouble.settings import TrainSettings
@@ -48,18 +51,53 @@ def ms_ssim(result: Tensor, truth: Tensor, span: float = 1.0) -> Tensor:
         result, truth: the pictures.
         span: range of values that SSIM's two constants are shares of; 1 is the published one.
     """
-    return _over_scales(_scales(result, truth, span))
+    return _over_scales(_scales(result, truth, span, None))
 
 
-def _scales(result: Tensor, truth: Tensor, span: float) -> list[tuple[Tensor, Tensor]]:
-    """SSIM and its contrast and structure term alone at each scale, finest first; each N×C."""
+def _scales(result: Tensor, truth: Tensor, span: float, weight: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    """SSIM and its contrast and structure term alone at each scale, finest first; each N×C.
+
+    Args:
+        weight: N×1×S×S, how much each window counts by the weight at its centre; None for all alike.
+    """
     window = _fspecial_gauss_1d(WINDOW, WINDOW_SIGMA).to(result).repeat(result.shape[1], 1, 1, 1)
     found = []
     for scale in range(scale_count(result.shape[-1])):
         if scale:
             result, truth = F.avg_pool2d(result, 2), F.avg_pool2d(truth, 2)
-        found.append(_ssim(result, truth, data_range=span, win=window))
+            weight = None if weight is None else F.avg_pool2d(weight, 2)
+        luminance, contrast = _similarity(result, truth, span, window)
+        found.append((_mean(luminance * contrast, weight), _mean(contrast, weight)))
     return found
+
+
+def _similarity(result: Tensor, truth: Tensor, span: float, window: Tensor) -> tuple[Tensor, Tensor]:
+    """Both terms of SSIM of every window that fits: N×C×(S−10)×(S−10) each.
+
+    With u = x + y and v = x − y, variances and covariance come out of two squares instead of three products.
+    """
+    pair = torch.cat([result + truth, result - truth])
+    means = gaussian_filter(pair, window).square()
+    spreads = gaussian_filter(pair.square(), window) - means
+    return _terms(means, spreads, span)
+
+
+def _terms(means: Tensor, spreads: Tensor, span: float) -> tuple[Tensor, Tensor]:
+    """SSIM's luminance term, and that of contrast and structure, from squared means and variances of u, then of v."""
+    (mean_u, mean_v), (spread_u, spread_v) = means.chunk(2), spreads.chunk(2)
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    luminance = (mean_u - mean_v + 2 * c1) / (mean_u + mean_v + 2 * c1)
+    contrast = (spread_u - spread_v + 2 * c2) / (spread_u + spread_v + 2 * c2)
+    return luminance, contrast
+
+
+def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """N×C: the mean over the windows, by the weight (N×1×S×S) at the centre of each."""
+    if weight is None:
+        return values.mean((2, 3))
+    edge = WINDOW // 2
+    centres = weight[:, :, edge:-edge, edge:-edge]
+    return (values * centres).sum((2, 3)) / centres.sum((2, 3))
 
 
 def _over_scales(scales: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -74,15 +112,12 @@ def _over_scales(scales: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 def small_ssim(result: Tensor, truth: Tensor, span: float) -> Tensor:
     """SSIM of N×C×S×S float32 pictures in [0, 1] of up to 16 pixels, enlarged to 16 (bilinear); scalar."""
-    # With u = x + y and v = x − y, both variances and the covariance come out of two squares instead of five products.
+    # As in `_similarity`, with matrices for its filters.
     pair = torch.stack([result + truth, result - truth]).reshape(-1, result.shape[-1] ** 2)  # 2NC×S², u before v
     enlarging, windows = _enlarging(result.shape[-1], result.device), _windows(result.device)
     levels = (pair @ (enlarging @ windows)).square()  # 2NC×36
     spreads = (pair @ enlarging).square() @ windows - levels
-    (level_u, level_v), (spread_u, spread_v) = levels.chunk(2), spreads.chunk(2)
-    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
-    luminance = (level_u - level_v + 2 * c1) / (level_u + level_v + 2 * c1)
-    contrast = (spread_u - spread_v + 2 * c2) / (spread_u + spread_v + 2 * c2)
+    luminance, contrast = _terms(levels, spreads, span)
     return (luminance * contrast).mean()
 
 
@@ -101,27 +136,34 @@ def _windows(device: torch.device) -> Tensor:
     return F.conv2d(dots, torch.outer(line, line)[None, None]).flatten(1)
 
 
-def level_loss(result: Tensor, truth: Tensor, matte: Tensor, level: int, settings: TrainSettings) -> Tensor:
+def level_loss(
+    result: Tensor, truth: Tensor, matte: Tensor, level: int, settings: TrainSettings, features: Tensor | None = None
+) -> Tensor:
     """Loss of level `level`.
 
     Args:
         result, truth: N×3×S×S in model space.
         matte: N×1×S×S face matte in [0, 1].
         level: 0..8.
-        settings: `loss` is its form, `loss_span`, `detail_weight` and `l1_weight` what is added to the published one.
+        settings: `loss` is its form; `loss_span`, `detail_weight`, `l1_weight` and `eyes_mouth_weight` are what it has
+            beyond the published one.
+        features: N×1×S×S, 1 on eyes and mouth, 0 away from them; None where they count like the rest.
     """
     truth = truth * matte
     shown = result * matte if settings.loss == "masked" else result
     span = settings.loss_span
+    weight = None if features is None else 1 + (settings.eyes_mouth_weight - 1) * features
     if level <= 2:
         loss = 1 - small_ssim(shown, truth, span)
     else:
-        scales = _scales(shown, truth, span)
+        scales = _scales(shown, truth, span, weight)
         loss = 1 - _over_scales(scales)
         if settings.detail_weight:
             loss = loss + settings.detail_weight * (1 - scales[0][1].mean())
     if settings.l1_weight:
         # Picture by picture, like SSIM: a batch has the mean loss of its pictures.
-        difference = (shown - truth).abs().sum((1, 2, 3)) / (3 * matte.sum((1, 2, 3))).clamp_min(1.0)
+        share = matte if weight is None else matte * weight
+        apart = (shown - truth).abs() if weight is None else (shown - truth).abs() * weight
+        difference = apart.sum((1, 2, 3)) / (3 * share.sum((1, 2, 3))).clamp_min(1.0)
         loss = loss + settings.l1_weight * difference.mean()
     return loss

@@ -29,6 +29,7 @@ from bodydouble.stopping import whole
 from bodydouble.training.batchsize import automatic_batch
 from bodydouble.training.cropstore import CropStore, by_persona
 from bodydouble.training.facesets import Faceset
+from bodydouble.training.features import require_landmarks
 from bodydouble.training.iterating import Feeder, iteration_seed, update
 from bodydouble.training.optimisers import Muon
 from bodydouble.training.trainjob import TrainJob, TrainProgress, plan_of
@@ -74,6 +75,7 @@ def train(
         UsageError: the training diverged again and again; the last save is left as it was.
     """
     facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
+    require_landmarks(facesets, settings)
     with training_device(settings) as (device, ranks):
         out, top = Path(out), size_level(settings.resolution)
         state = start_state(settings, CombDims(top, settings.width), tuple(facesets), device)

@@ -15,6 +15,7 @@ from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
 from bodydouble.training.augmenting import DRAWS, Batch, augment
 from bodydouble.training.cropstore import PersonaCrops
+from bodydouble.training.features import feature_maps
 from bodydouble.training.losses import level_loss, ms_ssim
 from bodydouble.training.schedule import Phase
 
@@ -44,7 +45,9 @@ class CropReader:
     def read(self, crops: PersonaCrops, index: Tensor, level: int) -> Batch:
         """The crops at `index` as they are, without augmentation."""
         pixels = crops.pixels[index].to(self.device)
-        return augment(pixels, torch.zeros(len(index), DRAWS), level, self.settings, self.space, self.reach)
+        features = feature_maps(crops.landmarks[index], self.settings, level, self.reach)
+        features = None if features is None else features.to(self.device)
+        return augment(pixels, torch.zeros(len(index), DRAWS), level, self.settings, self.space, self.reach, features)
 
 
 @torch.no_grad()
@@ -68,7 +71,7 @@ def trial_loss(comb: Comb, crops: PersonaCrops, persona: str, phase: Phase, read
 def _loss(comb: Comb, crops: PersonaCrops, index: Tensor, persona: str, phase: Phase, reader: CropReader) -> float:
     batch = reader.read(crops, index, phase.level)
     result = _rebuilt(comb, batch.shown, persona, phase, reader)
-    return float(level_loss(result, batch.truth, batch.matte, phase.level, reader.settings))
+    return float(level_loss(result, batch.truth, batch.matte, phase.level, reader.settings, batch.features))
 
 
 @torch.no_grad()
