@@ -6,10 +6,12 @@ import functools
 import re
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+
+from nukewords import FUNCTIONS_UNREAD, LINKS_SEEN
 
 tkinter = pytest.importorskip("tkinter", reason="this Python was built without Tcl")
 
@@ -93,6 +95,32 @@ def read_script(text: str) -> ReadScript:
     tcl.eval(text)
     assert len(groups) == 1, "a group is not ended"
     return script
+
+
+def unknown_links(nodes: Sequence[ReadNode], own: Collection[str] = ()) -> set[str]:
+    """What the expressions of nodes name that is not there, or was not looked up (`nukewords.LINKS_SEEN`).
+
+    own: the knobs of the group that the nodes are in, for `parent`; those of nodes in `nodes` are known.
+    """
+    seen = set().union(FUNCTIONS_UNREAD, *LINKS_SEEN.values())
+    knobs = {node.name: {words[1] for words in node.user_knobs} for node in nodes} | {"root": {"name"}}
+    knobs |= {"parent": set(own)}
+    wrong: set[str] = set()
+    for node in nodes:
+        for text in node.knobs.values():
+            wrong |= {command for command in re.findall(r"\[\w+", text) if command not in seen}
+            if node.kind.endswith("Expression") or text.startswith("{"):
+                wrong |= {name for name in re.findall(r"\b([a-z]+)\(", text) if name not in seen}
+                links = re.findall(r"\b([A-Za-z_]\w*)\.([a-z]\w*)", text)
+            else:
+                links = re.findall(r"\[value (\w+)\.(\w+)", text)
+            wrong |= {f"{name}.{knob}" for name, knob in links if knob not in knobs.get(name, set()) | _built_in(name)}
+    return wrong
+
+
+def _built_in(name: str) -> set[str]:
+    """What an expression may ask of a name without a knob of ours: a group's inputs, and channels of our layers."""
+    return {"parent": {"input1", "input2"}, "bodydouble": {"matte", "confidence"}}.get(name, set())
 
 
 def value_at(knob: str, frame: int) -> list[float]:

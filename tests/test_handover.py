@@ -18,7 +18,7 @@ from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.swap.swaplayers import black_crop, write_patch
 from bodydouble_cli.main import run
-from nukeread import ReadScript, read_script, roto_points, tcl_list, value_at
+from nukeread import ReadScript, read_script, roto_points, tcl_list, unknown_links, value_at
 from nukewords import EVERY_NODE, KNOBS, USER_KNOBS
 from tiny import face_at
 
@@ -144,6 +144,14 @@ def test_every_class_and_knob_is_one_that_nuke_has(script: ReadScript):
         own = {words[1] for words in node.user_knobs}
         assert {words[0] for words in node.user_knobs} <= set(USER_KNOBS)
         assert set(node.knobs) <= KNOBS[node.kind] | EVERY_NODE | own, node.name
+
+
+def test_every_link_leads_somewhere_and_was_looked_up(text: str):
+    script = read_script(text)
+    assert unknown_links(script.nodes) == set()
+    script.node("BD_soften").knobs["size"] = "{{BD_gone.side}}"
+    script.node("BD_matte").knobs["expr3"] = "smootherstep(0,1,Aa)"
+    assert unknown_links(script.nodes) == {"BD_gone.side", "smootherstep"}
 
 
 def test_nkparser_reads_the_script_without_complaint(text: str):

@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 
 from bodydouble.settings import SwapSettings
-from nukeread import ReadScript, read_script
-from nukewords import EVERY_NODE, EVERY_NODE_SEEN, KNOBS, SEEN, USER_KNOBS
+from nukeread import ReadScript, read_script, unknown_links
+from nukewords import (
+    EVERY_NODE,
+    EVERY_NODE_SEEN,
+    KNOBS,
+    ROOT_SEEN,
+    SEEN,
+    USER_KNOBS,
+    USER_KNOBS_SEEN,
+    is_late,
+)
 
 PLUGIN = Path(__file__).parent.parent / "nuke_plugin"
 PACKAGE = PLUGIN / "bodydouble_nuke"
@@ -46,21 +55,43 @@ def test_the_gizmo_uses_only_classes_and_knobs_that_nuke_has(gizmo: ReadScript):
         assert set(inner.knobs) <= KNOBS[inner.kind] | EVERY_NODE, inner.name
 
 
-def test_every_knob_says_where_it_was_looked_up():
-    kinds = ("learn: ", "github: ", "gist: ", "other: ", "saved: ")
-    for kind, places in {**SEEN, "every node": EVERY_NODE_SEEN}.items():
+def test_every_knob_says_where_it_was_looked_up_in_nuke_14_or_later():
+    kinds = ("scan: ", "learn: ", "github: ", "gist: ", "other: ")
+    tables = {**SEEN, "every node": EVERY_NODE_SEEN, "root": ROOT_SEEN}
+    for kind, places in tables.items():
         assert all(place.startswith(kinds) for place in places), kind
-        assert any(not place.startswith("saved: ") for place in places), f"{kind}: nothing that can be looked up"
-    unnamed = {
-        (kind, knob)
-        for kind, places in SEEN.items()
-        for place, knobs in places.items()
-        if place.startswith("saved: ")
-        for knob in knobs - set().union(*(other for where, other in places.items() if where != place))
-    }
-    assert unnamed == {("Read", "on_error"), ("Read", "raw"), ("Read", "frame")}, (
-        "what no page or file with a name shows"
-    )
+        assert any(map(is_late, places)), kind
+        late = set().union(*(knobs for place, knobs in places.items() if is_late(place)))
+        assert set().union(*places.values()) == late, kind
+    assert set().union(*USER_KNOBS_SEEN.values()) == set(USER_KNOBS)
+    early = set(USER_KNOBS).difference(*(codes for place, codes in USER_KNOBS_SEEN.items() if is_late(place)))
+    assert early == {"1", "2"}, "seen in scripts of Nuke 12 only"
+
+
+@pytest.mark.parametrize(
+    ("place", "late"),
+    [
+        ("learn: content/reference_guide/merge_nodes/switch.html", True),
+        ("learn: 13.2/content/reference_guide/transform_nodes/transform.html", False),
+        ("learn: developers/150/pythondevguide/rotopaint.html", True),
+        ("learn: developers/15.1/pythondevguide/_autosummary/nuke.Gizmo.html", True),
+        ("github: hakeesh/.nuke python/KeyingTemplate.py (Nuke 12.2)", False),
+        ("scan: somebody/nodes (Nuke 17.0v3)", True),
+    ],
+)
+def test_a_place_says_its_version(place: str, late: bool):
+    assert is_late(place) == late
+
+
+def test_every_link_of_the_gizmo_leads_somewhere_and_was_looked_up(gizmo: ReadScript):
+    (node,) = gizmo.nodes
+    assert not unknown_links([node, *node.inside], {words[1] for words in node.user_knobs})
+
+
+def test_the_plugin_reads_no_knob_of_the_script_that_was_not_looked_up():
+    asked = {name for path in SOURCES for name in re.findall(r'root\["(\w+)"\]', path.read_text(encoding="utf-8"))}
+    assert "workingSpaceLUT" in asked
+    assert asked <= set().union(*ROOT_SEEN.values())
 
 
 def test_the_gizmo_hangs_together(gizmo: ReadScript):
