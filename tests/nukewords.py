@@ -176,7 +176,8 @@ EVERY_NODE: set[str] = set().union(*EVERY_NODE_SEEN.values())
 
 ROOT_SEEN: dict[str, set[str]] = {
     _ACES: {
-        "name", "first_frame", "last_frame", "colorManagement", "OCIO_config", "customOCIOConfigPath", "workingSpaceLUT",
+        "name", "first_frame", "last_frame", "colorManagement", "OCIO_config", "customOCIOConfigPath",
+        "workingSpaceLUT",
     },
 }  # fmt: skip
 """As `SEEN`, for the script's own knobs, which are read."""

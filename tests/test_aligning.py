@@ -47,6 +47,8 @@ def test_a_shot_with_one_person_gives_that_person_in_every_frame(plate: PlateSeq
     shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings(handles=0), on_frame=heard.append)
     assert [found.frame for found in heard] == list(FRAMES)
     assert all(found.seconds > 0 for found in heard)
+    assert all(found.confidence is not None and 0.3 < found.confidence <= 1 for found in heard)
+    assert replace(heard[0], faces=()).confidence is None
     assert (shot.width, shot.height, shot.people, tuple(shot.frames)) == (960, 540, (0,), FRAMES)
     assert all(face.confidence > 0.5 and not face.interpolated for (face,) in shot.frames.values())
     assert shot.settings["beta"] == 0.05

@@ -181,7 +181,12 @@ def test_the_blur_that_was_measured_softens_the_new_face_and_nothing_else(folder
 def test_measuring_against_a_persona_says_what_its_swaps_lack(folder: Path, colour: Colour):
     model = load_swap_model(folder / "cast.comb", "anna", "cpu")
     plate = PlateSequence.find(folder / "plate.####.exr")
-    found = measure_plate(plate, shot(folder), colour, "ACEScg", None, model)
+    heard: list[tuple[int, int]] = []
+    found = measure_plate(
+        plate, shot(folder), colour, "ACEScg", None, model, lambda done, total: heard.append((done, total))
+    )
+    looks = len(measured_frames(plate, shot(folder), None)) + len(plate.frames)
+    assert heard == [(done, looks) for done in range(1, looks + 1)]
     assert found.space == model.card.model_space
     # An untrained decoder is all blur, and the face is at rest: nothing is lacking, or nothing can be seen.
     assert found.spread is None or {one.motion for one in found.spread.frames.values()} == {(0.0, 0.0)}

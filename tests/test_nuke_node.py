@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bodydouble.alignment.shotfaces import read_shot_faces
 from bodydouble.demo import BUNDLED
 from bodydouble.plates.images import read_plate
+from bodydouble.plates.platemeasures import read_measures
 from bodydouble.swap.lookfile import read_look
 from fakenuke import FakeNuke, Node
 
@@ -122,14 +125,18 @@ def test_a_node_lives(nuke: FakeNuke, engine: None, tmp_path: Path):
     assert nuke.messages == []
     files = sorted(path.name for path in (folder(script, node) / "swap").iterdir())
     assert files == [f"swap.{frame}.exr" for frame in range(FIRST, LAST + 1)]
-    assert "swapped 1015-1017" in node["status"].value()
-    assert "confidence" in node["status"].value()
+    assert re.fullmatch(r"swapped 1015-1017; confidence 0\.\d\d to 0\.\d\d, lowest at 101\d", node["status"].value()), (
+        node["status"].value()
+    )
+    (measures,) = folder(script, node).glob("shot.*.measures.json")
+    assert read_measures(measures).spread is not None or read_measures(measures).grain is not None
     assert nuke.shown(node, FIRST + 1) == str(folder(script, node) / "swap" / "swap.1016.exr")
     assert nuke.shown(node, LAST + 1) == nuke.shown(node.input(0), LAST + 1), "no result, so the plate"
     assert nuke.rendered == [], "the plate was a file already"
     (task,) = nuke.tasks
     assert task.values[-1] == 100
-    assert any("align" in text for text in task.messages)
+    for word in ("align 1015", "measuring the plate", "swap 1017"):
+        assert any(word in text for text in task.messages), word
     layers = read_plate(folder(script, node) / "swap" / "swap.1016.exr").main.channels
     assert {"bodydouble.matte", "bodydouble.face.R", "bodydouble.st.u"} <= set(layers)
 
@@ -198,6 +205,91 @@ def test_a_node_lives(nuke: FakeNuke, engine: None, tmp_path: Path):
     assert node["edge"].getValueAt(FIRST + 1) == 7.5
     assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
     assert session().SESSION.worker is None, "the worker ended with the script"
+    assert_never_frozen(nuke)
+
+
+def statuses(nuke: FakeNuke, node: Node) -> list[str]:
+    """What the status line says until the node's run is over, each once."""
+    said: list[str] = []
+    run = run_of(node)
+
+    def over() -> bool:
+        if not said or said[-1] != node["status"].value():
+            said.append(node["status"].value())
+        return not run.is_running and nuke._calls.empty()
+
+    nuke.pump(over)
+    over()
+    return said
+
+
+def test_the_status_line_tells_the_confidence_during_and_after_align(nuke: FakeNuke, engine: None, tmp_path: Path):
+    script = tmp_path / "comp.nk"
+    node = body_double(nuke, script)
+    nuke.press(node, "align")
+    said = statuses(nuke, node)
+    assert any(re.match(r"aligning; confidence 0\.\d\d", text) for text in said), said
+    solved = read_shot_faces(folder(script, node) / "shot.faces.json").frames
+    found = {frame: face.confidence for frame, (face,) in solved.items()}
+    lowest = min(found, key=lambda frame: found[frame])
+    assert said[-1] == (f"aligned; confidence {found[lowest]:.2f} to {max(found.values()):.2f}, lowest at {lowest}")
+    assert max(nuke.tasks[-1].values) == 100
+
+
+def test_the_plate_is_measured_by_a_button_and_before_a_range_but_not_before_a_frame(
+    nuke: FakeNuke, engine: None, tmp_path: Path
+):
+    script = tmp_path / "comp.nk"
+    node = body_double(nuke, script)
+    node["live"].setValue(False)
+
+    def made() -> list[Path]:
+        return sorted(folder(script, node).glob("*.measures.json"))
+
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert made() == []
+    assert node["status"].value().endswith("without grain and blur, the plate is not measured")
+    bare = read_plate(folder(script, node) / "swap" / "swap.1015.exr").main.channel("G")
+
+    nuke.press(node, "measure")
+    nuke.tasks[-1].cancelled = True
+    finished(nuke, node)
+    assert made() == []
+    assert node["status"].value().endswith("cancelled")
+    nuke.press(node, "measure")
+    said = statuses(nuke, node)
+    assert said[-1] == "measured"
+    assert nuke.tasks[-1].values[-1] == 100
+    (measures,) = made()
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert node["status"].value().startswith("swapped 1015; confidence")
+    assert "not measured" not in node["status"].value()
+    swapped = read_plate(folder(script, node) / "swap" / "swap.1015.exr").main.channel("G")
+    assert not np.array_equal(bare, swapped), "grain and blur are on the face"
+
+    # A range measures nothing anew, unless the alignment or the persona is another.
+    stamp = measures.stat().st_mtime_ns
+    nuke.press(node, "swap_range")
+    finished(nuke, node)
+    assert [path.stat().st_mtime_ns for path in made()] == [stamp]
+    (folder(script, node) / "shot.faces.json").touch()
+    node["persona"].setValue("B")
+    node["last"].setValue(FIRST)
+    nuke.press(node, "swap_range")
+    finished(nuke, node)
+    assert len(made()) == 2
+    node["persona"].setValue("A")
+    for name in ("grain", "defocus", "motion_blur"):
+        node[name].setValue(0.0)
+    nuke.press(node, "swap_range")
+    finished(nuke, node)
+    assert measures.stat().st_mtime_ns == stamp, "this look needs none"
+
+    node["measures"].setValue("/shots/sh010.measures.json")
+    nuke.press(node, "measure")
+    assert "empty it" in nuke.messages[-1]
     assert_never_frozen(nuke)
 
 

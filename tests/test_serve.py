@@ -173,3 +173,28 @@ def test_another_look_of_the_same_frames_skips_the_network_and_gives_the_pixels_
     for frame in (1001, 1002):
         warm, cold = (tmp_path / name / f"plate.{frame}.exr" for name in ("warm", "cold"))
         assert warm.read_bytes() == cold.read_bytes()
+
+
+def test_a_plate_is_measured_with_progress_and_can_be_cancelled(tmp_path):
+    words = tiny_shot(tmp_path, [1001, 1002])
+    given = {"plate": words[1], "faces": words[3], "model": words[5], "persona": "anna"}
+    out = tmp_path / "shot.measures.json"
+    documents = answers(Job("1", "measure", {**given, "out": str(out)}))
+    assert ends(documents) == [("1", 0)]
+    steps = [(one["stage"], one["done"], one["total"]) for one in documents if one["event"] == "progress"]
+    assert steps == [("measuring", done, len(steps)) for done in range(1, len(steps) + 1)]
+    assert len(steps) == 3, "a pair of frames for the grain, two for the blur"
+    assert out.exists()
+    out.unlink()
+
+    inbox, written = Inbox(), []
+    inbox.listen(iter([job_to_line(Job("2", "measure", {**given, "out": str(out)}))]))
+
+    def write(line: str) -> None:
+        written.append(json.loads(line))
+        if written[-1]["event"] == "progress":
+            inbox.listen(iter([job_to_line(Job("3", "cancel", {"job": "2"}))]))
+
+    serve_jobs(cli, inbox, write, Warm())
+    assert ends(written)[0] == ("2", 130)
+    assert not out.exists()

@@ -133,7 +133,8 @@ def align(
         def on_frame(found: FrameDetections) -> None:
             if found.faces:
                 message = "1 face" if len(found.faces) == 1 else f"{len(found.faces)} faces"
-                run.emit(FrameDone(found.frame, seconds={"align": found.seconds}, message=message))
+                seconds = {"align": found.seconds}
+                run.emit(FrameDone(found.frame, confidence=found.confidence, seconds=seconds, message=message))
             else:
                 empty.append(found.frame)
 
@@ -150,8 +151,9 @@ def align(
             shot = correct_shot(shot, read_moved(fix, shot))
         # The shot solve may have filled a gap that the detector left.
         for frame in empty:
-            if shot.frames.get(frame):
-                run.emit(FrameDone(frame, message="filled in from its neighbours"))
+            if faces_there := shot.frames.get(frame):
+                trust = max(face.confidence for face in faces_there)
+                run.emit(FrameDone(frame, confidence=trust, message="filled in from its neighbours"))
             else:
                 run.emit(FrameFailed(frame, "no_face", "no face was found"))
         for frame in dropped:

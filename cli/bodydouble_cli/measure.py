@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bodydouble.errors import UsageError
+from bodydouble.events import Progress
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     device_option,
@@ -15,7 +16,7 @@ from bodydouble_cli.options import (
     plate_options,
     reporting_options,
 )
-from bodydouble_cli.progress import Reporting, open_run
+from bodydouble_cli.progress import Reporting, open_run, served
 
 
 @click.command(short_help="Measure a plate's grain and blur around the face.", epilog=EXIT_CODES)
@@ -62,9 +63,21 @@ def measure(
     if (model is None) != (persona is None):
         raise UsageError("--model and --persona go together: blur is measured against one persona's swaps.")
     sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
-    loaded = None if model is None or persona is None else load_swap_model(model, persona, device, production)
+    worker, loaded = served(), None
+    if model is not None and persona is not None:
+        load = load_swap_model if worker is None else worker.warm.model
+        loaded = load(model, persona, device, production)
     with open_run("measure", reporting=reporting) as run:
-        measures = measure_plate(sequence, shot, colour, colorspace and colour.resolve(colorspace), person, loaded)
+        space = colorspace and colour.resolve(colorspace)
+        measures = measure_plate(
+            sequence,
+            shot,
+            colour,
+            space,
+            person,
+            loaded,
+            lambda done, total: run.emit(Progress("measuring", done, total)),
+        )
         if measures.grain is None:
             run.notice("too little of the plate is seen to measure its grain; none will be added.")
         if loaded is not None and measures.spread is None:

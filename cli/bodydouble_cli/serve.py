@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 def serve(context: click.Context, connection_file: Path | None) -> None:
     """Do jobs one after the other, keeping models loaded between them.
 
-    Each line on standard input is a job document: one JSON object that names a command (swap, align, review, info,
-    doctor) and its options. Standard output gets the event lines of every job, with the job's id in them; each job ends
-    with its run_done. A job that fails does not end the worker: the end of the input does, or the job quit.
+    Each line on standard input is a job document: one JSON object that names a command (swap, align, measure, review,
+    info, doctor) and its options. Standard output gets the event lines of every job, with the job's id in them; each
+    job ends with its run_done. A job that fails does not end the worker: the end of the input does, or the job quit.
 
     \b
     Example:

@@ -32,7 +32,8 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class FrameDone:
-    """A frame is finished and, where `path` is given, on disk. `seconds` by stage; `confidence` in 0..1 or None.
+    """A frame is finished and, where `path` is given, on disk. `seconds` by stage; `confidence` in 0..1 or None:
+    of `swap` that of the shot faces, of `align` that of the most convincing face as found, before the shot solve.
 
     `shows`: of a swap "swap", or "plate" or "black" where a rule allowed that; else empty.
     """

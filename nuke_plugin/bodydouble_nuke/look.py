@@ -27,12 +27,21 @@ SETTINGS: Mapping[str, type] = {
 """Knob, and setting of the engine of the same name, and its type."""
 
 
+MEASURED = ("grain", "defocus", "motion_blur")
+"""Settings that do nothing without the plate's measures."""
+
+
 @dataclass(frozen=True)
 class Look:
     """Values of the settings, and for those with key frames frame → value."""
 
     settings: Mapping[str, Value]
     keys: Mapping[str, Mapping[int, Value]] = field(default_factory=dict)
+
+    @property
+    def needs_measures(self) -> bool:
+        """Whether a setting that needs the plate's measures is above 0 in some frame."""
+        return any(self.settings.get(name, 0) or any(self.keys.get(name, {}).values()) for name in MEASURED)
 
     def document(self) -> dict[str, object]:
         """The settings file's content."""

@@ -10,31 +10,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import nuke
 
 from bodydouble_nuke import node as nodes
 from bodydouble_nuke.engine import EngineError
 from bodydouble_nuke.mainthread import answer, later
-from bodydouble_nuke.shot import ShotError, cancel_job, drop_drafts, frame_range
+from bodydouble_nuke.shot import Shot, ShotError, cancel_job, drop_drafts, frame_range
+from bodydouble_nuke.steps import Purpose, Step, confidences
 from bodydouble_nuke.worker import Worker
 
 SHOW_SECONDS = 0.2
 """How often the node is brought up to date: a fast worker must not fill the main thread with updates."""
 _POLL_SECONDS = 0.1
-
-Purpose = Literal["swap", "look", "render"]
-"""What a run is for: finished frames; a draft of one while a knob of the look moves; what a render lacks."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A job and what the artist calls it."""
-
-    name: str
-    job: Mapping[str, Any]
 
 
 class Run:
@@ -44,6 +33,7 @@ class Run:
         self,
         node: nuke.Gizmo,
         worker: Worker,
+        shot: Shot,
         steps: Sequence[Step],
         render: Sequence[tuple[int, int]],
         render_one: Callable[[nuke.Gizmo, int, int], None],
@@ -53,14 +43,17 @@ class Run:
         self.problem = ""
         self._node = node
         self._worker = worker
+        self._shot = shot
         self._steps = steps
         self._render = render
         self._render_one = render_one
         self._purpose = purpose
-        with_bar = nuke.GUI and purpose == "swap"
+        with_bar = nuke.GUI and purpose not in ("look", "render")
         self._progress = nuke.ProgressTask(f"Bodydouble: {node.name()}") if with_bar else None
         self._confidence: dict[int, float] = {}
         self._failed: list[int] = []
+        self._faceless: list[int] = []
+        self._step = ""
         self._cancelled = threading.Event()
         self._done = threading.Event()
         self._after: list[Callable[[], None]] = []
@@ -114,9 +107,11 @@ class Run:
 
     def _do(self, step: Step) -> None:
         events: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+        self._step = step.name
+        self._confidence = {}
         self._worker.submit(step.job, events.put)
         self._tell(f"{step.name}: the engine starts", 0, 0)
-        total, asked = 0, False
+        total, done, asked = 0, 0, False
         while True:
             if self._stopped() and not asked:
                 asked = True
@@ -129,8 +124,11 @@ class Run:
             if kind == "run_started":
                 total = int(event.get("frames") or 0)
             elif kind in ("frame_done", "frame_skipped", "frame_failed"):
+                done += 1
                 self._count(step, event)
-                self._tell(f"{step.name} {event['frame']}", len(self.landed) + len(self._failed), total)
+                self._tell(f"{step.name} {event['frame']}", min(done, total), total)
+            elif kind == "progress":
+                self._tell(f"{event['stage']} the plate", int(event["done"]), int(event["total"]))
             elif kind == "run_done":
                 self._judge(step, event)
                 return
@@ -138,22 +136,26 @@ class Run:
     def _count(self, step: Step, event: Mapping[str, Any]) -> None:
         frame = int(event["frame"])
         if event["event"] == "frame_failed":
-            self._failed.append(frame)
-        elif step.name == "swap":
+            (self._failed if step.name == "swap" else self._faceless).append(frame)
+            return
+        if step.name == "swap":
             self.landed.add(frame)
-            if event.get("confidence") is not None:
-                self._confidence[frame] = float(event["confidence"])
-            if time.monotonic() - self._shown_at > SHOW_SECONDS:
-                self._shown_at = time.monotonic()
-                later(self._show)
+        if event.get("confidence") is not None:
+            self._confidence[frame] = float(event["confidence"])
+        if time.monotonic() - self._shown_at > SHOW_SECONDS:
+            self._shown_at = time.monotonic()
+            later(self._show)
 
     def _judge(self, step: Step, event: Mapping[str, Any]) -> None:
         """Frames that failed are told and no reason to stop; anything else that went wrong is."""
         code = int(event.get("exit_code") or 0)
-        if code == 0 or self._cancelled.is_set():
+        if self._cancelled.is_set():
             return
-        if code == 4 and step.name == "align":
-            self._failed.clear()
+        if step.name == "align" and code in (0, 4):
+            # What the frames said was each one's own; the whole shot has told more since.
+            self._confidence = confidences(self._shot.faces, self._shot.person)
+            return
+        if code == 0:
             return
         raise ShotError(str(event.get("message") or f"{step.name} ended with code {code}."))
 
@@ -197,11 +199,26 @@ class Run:
         words = []
         if self.landed:
             words.append(f"{'draft of' if self._purpose == 'look' else 'swapped'} {frame_range(self.landed)}")
-        if self._confidence:
-            low, high = min(self._confidence.values()), max(self._confidence.values())
-            words.append(f"confidence {low:.2f} to {high:.2f}" if low != high else f"confidence {low:.2f}")
+        elif self.is_running:
+            words.append({"align": "aligning", "measure": "measuring"}.get(self._step, "at work"))
+        elif not self._cancelled.is_set():
+            words.append("measured" if self._purpose == "measure" else "aligned")
+        words += confidence_words(dict(self._confidence))
         if self._failed:
             words.append(f"failed {frame_range(self._failed)}")
+        if self._faceless and self._purpose == "align":
+            words.append(f"no face in {frame_range(self._faceless)}")
+        if self.landed and self._shot.needs_own_measures and not self._shot.is_measured:
+            words.append("without grain and blur, the plate is not measured")
         if self._cancelled.is_set() and not self.is_running:
             words.append("cancelled")
-        return "; ".join(words) or ("at work" if self.is_running else "aligned")
+        return "; ".join(words)
+
+
+def confidence_words(found: Mapping[int, float]) -> list[str]:
+    """What the status line says of frames' confidence; nothing where none is known."""
+    if not found:
+        return []
+    worst = min(found, key=lambda frame: (found[frame], frame))
+    low, high = f"{found[worst]:.2f}", f"{max(found.values()):.2f}"
+    return [f"confidence {low}" if low == high else f"confidence {low} to {high}, lowest at {worst}"]

@@ -20,17 +20,9 @@ from bodydouble_nuke.farm import submit, submit_arguments
 from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.look import SETTINGS, write_look
 from bodydouble_nuke.mainthread import later
-from bodydouble_nuke.run import Purpose, Run, Step
-from bodydouble_nuke.shot import (
-    ShotError,
-    align_job,
-    draft_job,
-    frame_range,
-    frames_on_disk,
-    holdout_pattern,
-    plate_pattern,
-    swap_job,
-)
+from bodydouble_nuke.run import Run
+from bodydouble_nuke.shot import ShotError, frame_range, frames_on_disk, holdout_pattern, plate_pattern
+from bodydouble_nuke.steps import Purpose, steps_of
 from bodydouble_nuke.worker import Worker
 
 
@@ -83,10 +75,10 @@ SESSION = Session()
 """The one of this Nuke."""
 
 
-def start(node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, purpose: Purpose = "swap") -> Run:
-    """Align (where that was not done yet, or is all that is wanted) and swap frames; returns at once in the GUI.
+def start(node: nuke.Gizmo, frames: Sequence[int], purpose: Purpose = "swap") -> Run:
+    """Do what a purpose needs of the node's frames, what it builds on first; returns at once in the GUI.
 
-    Without a GUI it returns when all is done.
+    Without a GUI it returns when all is done. `frames` do not matter where the purpose is "align" or "measure".
 
     Raises:
         ShotError, EngineError: it cannot begin.
@@ -95,20 +87,18 @@ def start(node: nuke.Gizmo, frames: Sequence[int], align_only: bool = False, pur
         raise ShotError("This node is at work; cancel it first.")
     shot, source = nodes.read_shot(node)
     worker = SESSION.worker_of(node)
-    must_align = align_only or not os.path.exists(shot.faces)
-    needed = nodes.frame_list(node) if must_align else list(frames)
-    steps = [Step("align", align_job(shot))] if must_align else []
-    if not align_only:
+    steps = steps_of(shot, frames, purpose)
+    whole = any(step.whole for step in steps)
+    inputs = [(plates.PLATE, nodes.frame_list(node) if whole else list(frames))] if source.render else []
+    if purpose not in ("align", "measure"):
         write_look(shot.look_file, shot.look)
-        steps.append(Step("swap", (draft_job if purpose == "look" else swap_job)(shot, frames)))
-    inputs = [(plates.PLATE, needed)] if source.render else []
-    if shot.holdout and not align_only:
-        inputs.append((plates.HOLDOUT, list(frames)))
+        if shot.holdout:
+            inputs.append((plates.HOLDOUT, list(frames)))
     if purpose == "render":
         _require_rendered(node, inputs)
         inputs = []
     render = [pair for index, wanted in inputs for pair in _to_render(node, index, wanted)]
-    run = Run(node, worker, steps, render, _render_one, purpose)
+    run = Run(node, worker, shot, steps, render, _render_one, purpose)
     SESSION.runs[SESSION.uid(node)] = run
     run.begin()
     return run
@@ -170,9 +160,11 @@ def button(node: nuke.Gizmo, action: str) -> None:
     """What a button of the node does; a problem is told where the artist sees it."""
     try:
         if action == "align":
-            start(node, [], align_only=True)
+            start(node, [], "align")
+        elif action == "measure":
+            _measure(node)
         elif action == "swap_frame":
-            start(node, [nuke.frame()])
+            start(node, [nuke.frame()], "swap frame")
         elif action == "swap_range":
             start(node, nodes.frame_list(node))
         elif action == "cancel":
@@ -189,6 +181,12 @@ def button(node: nuke.Gizmo, action: str) -> None:
     except (ShotError, EngineError) as error:
         nodes.show_status(node, str(error))
         _tell(node, str(error))
+
+
+def _measure(node: nuke.Gizmo) -> None:
+    if file_path(node, "measures"):
+        raise ShotError("The knob measures names a file already; empty it, and the node measures the plate itself.")
+    start(node, [], "measure")
 
 
 def _submit(node: nuke.Gizmo) -> None:

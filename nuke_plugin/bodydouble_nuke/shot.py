@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import re
@@ -44,7 +45,7 @@ class Shot:
         compression: of the frames, "" for the plate's own.
         production: what it is for, "" for none.
         fix: corrections placed by hand, "" for none.
-        measures: of the plate's grain, "" for none.
+        measures: of the plate's grain and blur, made elsewhere; "" for those that the node makes itself.
         holdout: whether the engine gets the holdout, too.
     """
 
@@ -70,6 +71,23 @@ class Shot:
     def result(self) -> str:
         """Pattern of the finished frames."""
         return result_pattern(self.folder)
+
+    @property
+    def own_measures(self) -> str:
+        """The measures that the node makes itself: other ones for another plate, model, persona or person."""
+        made_of = "\n".join([self.plate.pattern, self.plate.colorspace, self.model, self.persona, str(self.person)])
+        key = hashlib.sha256(made_of.encode("utf-8")).hexdigest()[:8]
+        return joined(self.folder, f"shot.{key}.measures.json")
+
+    @property
+    def needs_own_measures(self) -> bool:
+        """Whether the look asks for measures and no others were named."""
+        return self.look.needs_measures and not self.measures
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the node's own measures are there, made after the alignment and the model."""
+        return _written(self.own_measures) > max(map(_written, (self.faces, joined(self.model, "comb.json"))))
 
     @property
     def look_file(self) -> str:
@@ -168,18 +186,38 @@ def align_job(shot: Shot) -> dict[str, object]:
     return _job("align", {**_plate(shot.plate), "out": shot.faces, "fix": shot.fix or None, "overwrite": True})
 
 
+def measure_job(shot: Shot) -> dict[str, object]:
+    """The job that measures the plate's grain, and its blur against the persona's swaps."""
+    return _job(
+        "measure",
+        {
+            **_plate(shot.plate),
+            "faces": shot.faces,
+            "out": shot.own_measures,
+            "person": shot.person,
+            "model": shot.model,
+            "persona": shot.persona,
+            "production": shot.production or None,
+        },
+    )
+
+
 def draft_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
     """The job that shows the look of frames: no more of them than what depends on it."""
     drafts = draft_pattern(shot.folder)
-    return _swap(shot, frames, {"out": drafts, "draft": True, "layers": None, "compression": None})
+    return _swap(shot, frames, shot.is_measured, {"out": drafts, "draft": True, "layers": None, "compression": None})
 
 
-def swap_job(shot: Shot, frames: Sequence[int]) -> dict[str, object]:
-    """The job that swaps frames; what is there already and made otherwise is replaced."""
-    return _swap(shot, frames, {})
+def swap_job(shot: Shot, frames: Sequence[int], measured: bool | None = None) -> dict[str, object]:
+    """The job that swaps frames; what is there already and made otherwise is replaced.
+
+    measured: whether the node's own measures will be there then; None: whether they are now.
+    """
+    return _swap(shot, frames, shot.is_measured if measured is None else measured, {})
 
 
-def _swap(shot: Shot, frames: Sequence[int], changed: Mapping[str, object]) -> dict[str, object]:
+def _swap(shot: Shot, frames: Sequence[int], measured: bool, changed: Mapping[str, object]) -> dict[str, object]:
+    own = shot.own_measures if measured and shot.needs_own_measures else None
     return _job(
         "swap",
         {
@@ -191,7 +229,7 @@ def _swap(shot: Shot, frames: Sequence[int], changed: Mapping[str, object]) -> d
             "faces": shot.faces,
             "frames": frame_range(frames),
             "settings": shot.look_file,
-            "measures": shot.measures or None,
+            "measures": shot.measures or own,
             "holdout": holdout_pattern(shot.folder) if shot.holdout else None,
             "layers": shot.layers,
             "compression": shot.compression or None,

@@ -25,7 +25,16 @@ from bodydouble.alignment.geometry import apply, plate_from_square, unit_from_la
 from bodydouble.alignment.landmarkcsv import read_landmarks_csv
 from bodydouble.alignment.landmarking import Landmarks
 from bodydouble.alignment.mesh import MeshLandmarker
-from bodydouble.alignment.people import FACE_SPREAD, MEMORY, FoundFace, crowded, identity, link_people, same_place
+from bodydouble.alignment.people import (
+    FACE_SPREAD,
+    MEMORY,
+    FoundFace,
+    confidence,
+    crowded,
+    identity,
+    link_people,
+    same_place,
+)
 from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.alignment.tracks import solve_person, still_faces
 from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views
@@ -75,6 +84,11 @@ class FrameDetections:
     small: NDArray[np.uint8]
     pixel_aspect: float = 1.0
     change: float = 0.0
+
+    @property
+    def confidence(self) -> float | None:
+        """Of the most convincing face as found, 0..1, before the shot solve; None where there is none."""
+        return max((confidence(face.score, face.spread) for face in self.faces), default=None)
 
 
 def align_shot(

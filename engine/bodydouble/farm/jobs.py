@@ -22,7 +22,7 @@ from bodydouble.errors import UsageError, near_names
 SCHEMA = "bodydouble.job"
 VERSION = 1
 READ_BYTES = 65536
-COMMANDS = ("swap", "align", "review", "info", "doctor", "cancel", "quit")
+COMMANDS = ("swap", "align", "measure", "review", "info", "doctor", "cancel", "quit")
 """`cancel` ends the job whose id is its argument `job`; `quit` ends the worker when the jobs before it are done."""
 
 

@@ -6,8 +6,9 @@ measured on a few pairs of frames spread over the whole shot, and all frames sha
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from bodydouble.plates.colour import Colour
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.plates.reading import read_frame
 from bodydouble.plates.sequences import PlateSequence
-from bodydouble.plates.spreadmeasures import measure_spread
+from bodydouble.plates.spreadmeasures import measure_spread, spread_frames
 from bodydouble.swap.grain import (
     GrainSamples,
     ShotGrain,
@@ -76,6 +77,7 @@ def measure_plate(
     colorspace: str | None = None,
     person: int | None = None,
     model: SwapModel | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> ShotMeasures:
     """Measure a shot around one person's face.
 
@@ -85,6 +87,7 @@ def measure_plate(
         person: whose face; None for the most prominent person.
         model: measures count in its model space, and its persona's swaps are what the plate's blur is measured
             against; None for the usual space, and no blur.
+        on_step: hears how many of how many looks at the plate are done.
 
     Raises:
         NoFaceError: nobody in the shot.
@@ -94,14 +97,24 @@ def measure_plate(
     wanted = measured_frames(plate, shot, person)
     if not wanted:
         raise NoFaceError(f"{plate.pattern}: no frame shows the face; run `bodydouble align` and look at it.")
+    total = len(wanted) + (0 if model is None else len(spread_frames(plate, shot, person)))
+    done = itertools.count(1)
+
+    def step() -> None:
+        if on_step is not None:
+            on_step(next(done), total)
+
     pairs, singles = [], []
     for first, second in wanted:
         before, after = _pieces(plate, shot, (first, second), person, colour, colorspace, space)
         singles.append(before)
         if after is not None:
             pairs.append(after)
+        step()
     used = tuple(sorted({frame for pair in wanted for frame in pair}))
-    spread = None if model is None else measure_spread(plate, shot, model, colour, colorspace, person)
+    spread = None
+    if model is not None:
+        spread = measure_spread(plate, shot, model, colour, colorspace, person, lambda frame: step())
     return ShotMeasures(plate.pattern, space, used, estimate_grain(pairs, singles), spread)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bodydouble.alignment.geometry import apply
@@ -27,6 +29,7 @@ def measure_spread(
     colour: Colour,
     colorspace: str | None = None,
     person: int | None = None,
+    on_frame: Callable[[int], None] | None = None,
 ) -> ShotSpread | None:
     """The blur that the swaps of a shot lack; None where no frame shows enough edges of a face.
 
@@ -35,20 +38,32 @@ def measure_spread(
         model: network and persona.
         colour, colorspace: see `swap_frame`.
         person: whose face; None for the most prominent person.
+        on_frame: hears of each frame that was looked at.
 
     Raises:
         PlateError: a frame cannot be read.
     """
-    faces = {frame: face for frame in plate.frames if (face := shot.face(frame, person)) is not None}
-    picks = np.unique(np.linspace(0, len(faces) - 1, min(len(faces), MOST_FRAMES)).round().astype(int)).tolist()
-    frames = sorted(faces)
+    faces = _faces(plate, shot, person)
     seen = {}
     with intra_op_threads(1):  # torch adds up in another order for another number of threads
-        for frame in (frames[index] for index in picks):
+        for frame in spread_frames(plate, shot, person):
             found = _seen(plate, frame, faces[frame], model, colour, colorspace)
             if found is not None:
                 seen[frame] = found
-        return solve_spread(seen, {frame: face_motion(faces, frame) for frame in frames})
+            if on_frame is not None:
+                on_frame(frame)
+        return solve_spread(seen, {frame: face_motion(faces, frame) for frame in sorted(faces)})
+
+
+def spread_frames(plate: PlateSequence, shot: ShotFaces, person: int | None) -> list[int]:
+    """The frames that are measured: those with the face, evenly thinned to `MOST_FRAMES`."""
+    frames = sorted(_faces(plate, shot, person))
+    picks = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round().astype(int)).tolist()
+    return [frames[index] for index in picks]
+
+
+def _faces(plate: PlateSequence, shot: ShotFaces, person: int | None) -> dict[int, Face]:
+    return {frame: face for frame in plate.frames if (face := shot.face(frame, person)) is not None}
 
 
 def _seen(
