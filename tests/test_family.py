@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bodydouble.errors import ModelError, RightsError, UnknownPersonaError, UsageError
+from bodydouble.errors import FacesetError, ModelError, RightsError, UnknownPersonaError, UsageError
 from bodydouble.network.checkpoint import load_comb, load_tensors, read_card, rights_seal, save_tensors
 from bodydouble.rights import SEAL
 from bodydouble.training.family import add_persona, export_persona, fine_tune, import_persona, remove_persona
@@ -106,6 +106,30 @@ def test_the_training_before_does_not_go_on_under_a_persona_added_since(facesets
     model = Path(shutil.copytree(grown, tmp_path / "cast.comb"))
     with pytest.raises(ModelError, match="dora came to"):
         list(train([facesets["anna"], facesets["ben"]], model, replace(TINY_TRAINING, iterations=2)))
+
+
+@pytest.mark.parametrize(
+    ("unlike", "said"),
+    [
+        ({"primaries": "lin_rec709_scene"}, "in lin_rec709_scene, .* in ACEScg"),
+        ({"forehead": 0.9}, "reach 0.9 .* on 0.7.*--forehead 0.7"),
+        ({"size": 16}, "16 px with 4 px .* trained on 24 px with 4 px.*--size 24 "),
+        ({"size": 48, "pad": 3}, "48 px with 3 px .* trained on 24 px with 4 px"),
+    ],
+)
+@pytest.mark.parametrize("tunes", [False, True])
+def test_crops_unlike_those_of_the_model_are_refused_and_it_stays_as_it_was(unlike, said, tunes, model, tmp_path):
+    before = weights(model)
+    names = ("anna", "ben", "dora") if tunes else ("dora",)
+    folders = [tiny_faceset(tmp_path / name, name, **unlike) for name in names]
+    with pytest.raises(FacesetError, match=said):
+        list((fine_tune if tunes else add_persona)(folders, model, ADDING))
+    assert weights(model) == before and read_card(model).names == ("anna", "ben")
+
+
+def test_finer_crops_with_as_much_around_them_are_taken(model, tmp_path):
+    list(add_persona([tiny_faceset(tmp_path / "dora", "dora", size=36)], model, ADDING))
+    assert read_card(model).history[-1]["crops"] == [36, 4]
 
 
 def test_a_model_that_still_grows_takes_nobody(facesets, tmp_path):

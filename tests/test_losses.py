@@ -14,7 +14,8 @@ from torch import Tensor
 from bodydouble.errors import UsageError
 from bodydouble.network.comb import TOP_LEVEL, level_size
 from bodydouble.settings import TrainSettings
-from bodydouble.training.losses import WINDOW, level_loss, ms_ssim, scale_count
+from bodydouble.training.losses import level_loss, ms_ssim, scale_count
+from bodydouble.training.structure import WINDOW
 
 PUBLISHED = TrainSettings(loss_span=1.0, detail_weight=0.0, l1_weight=0.0)
 OURS = TrainSettings()

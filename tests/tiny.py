@@ -77,6 +77,7 @@ def tiny_faceset(
     pad: int = 4,
     crops: int = 4,
     primaries: str = "ACEScg",
+    forehead: float = 0.7,
     rights: object = None,
 ) -> Path:
     """A faceset of `crops` pictures: the persona's colour under stripes that differ from crop to crop."""
@@ -100,6 +101,7 @@ def tiny_faceset(
         "size": size,
         "pad": pad,
         "primaries": primaries,
+        "forehead": forehead,
         "rights": rights,
         "crops": entries,
     }

@@ -78,7 +78,8 @@ def to_model(linear: Array, space: ModelSpace) -> Array:
     above = xp.clip(linear, 1.0, None) - 1.0
     logged = space.white + space.shoulder * xp.log1p(above * (space.white_slope / space.shoulder))
     curved = xp.where(linear > 1.0, logged, powered)
-    return xp.where(linear < space.cut, linear * space.toe_slope, curved)
+    # The line is the curve's tangent and the curve is concave: the line is the lower one only below the cut.
+    return xp.minimum(linear * space.toe_slope, curved)
 
 
 def from_model(encoded: Array, space: ModelSpace) -> Array:

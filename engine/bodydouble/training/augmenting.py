@@ -116,8 +116,14 @@ def _grid(numbers: Tensor, size: int, settings: TrainSettings, reach: float) -> 
     cosine, sine = scale * angle.cos() * 0.5, scale * angle.sin() * 0.5
     shift = settings.jitter_shift * numbers[:, 2:4] / (0.5 + reach)
     side = torch.where(numbers[:, 11] < 0, -1.0, 1.0) if settings.mirror else torch.ones_like(angle)
-    matrix = torch.stack([side * cosine, -sine, shift[:, 0], side * sine, cosine, shift[:, 1]], dim=1).view(-1, 2, 3)
-    return F.affine_grid(matrix, [len(numbers), 1, size, size], align_corners=False)
+    # Two numbers of a pixel as one complex one: sums over long rows, in place of sums over two.
+    axis = (torch.arange(size, device=numbers.device) * 2 + 1) / size - 1
+    along = torch.complex(side * cosine, side * sine)[:, None, None] * axis
+    down = (
+        torch.complex(shift[:, 0], shift[:, 1])[:, None, None]
+        + torch.complex(-sine, cosine)[:, None, None] * axis[:, None]
+    )
+    return torch.view_as_real(along + down)
 
 
 def _sampled(wide: Tensor, grid: Tensor) -> Tensor:
@@ -156,7 +162,9 @@ def _blurred(light: Tensor, sigma_px: Tensor, radius: int) -> Tensor:
 
 def _light(knots: Tensor, size: int) -> Tensor:
     """Smooth fields N×1×size×size through N×16 knots, the outer ones on the crop's edges."""
-    return F.interpolate(knots.view(-1, 1, _KNOTS, _KNOTS), size=(size, size), mode="bicubic", align_corners=True)
+    unit = torch.eye(_KNOTS, device=knots.device)[None, None]
+    line = F.interpolate(unit, size=(size, _KNOTS), mode="bicubic", align_corners=True)[0]  # 1×size×4
+    return line @ knots.view(-1, 1, _KNOTS, _KNOTS) @ line.mT
 
 
 def _noise(light: Tensor, numbers: Tensor) -> Tensor:

@@ -101,7 +101,8 @@ class CropStore:
         first = next(iter(facesets.values()))[0]
         self._facesets = facesets
         self._wide = first.size + 2 * first.pad
-        self._size = first.size
+        self.size, self.pad = first.size, first.pad
+        """Of the crops that were extracted, in pixels."""
         self._top = top
         self._held_out = held_out
         self._folder = folder / _key(facesets.values(), self._side(top))
@@ -123,7 +124,7 @@ class CropStore:
         )
 
     def _side(self, level: int) -> int:
-        return min(self._wide, round(self._wide * SPARE * level_size(level) / self._size))
+        return min(self._wide, round(self._wide * SPARE * level_size(level) / self.size))
 
     def _mapped(self, persona: str, side: int) -> np.ndarray:
         count = sum(len(one.crops) for one in self._facesets[persona])

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bodydouble.errors import ModelError, UsageError
+from bodydouble.errors import FacesetError, ModelError, UsageError
 from bodydouble.network.checkpoint import (
     CombCard,
     PersonaCard,
@@ -70,7 +70,7 @@ def add_persona(
         replaces: train anew a persona that the model has.
 
     Raises:
-        FacesetError: as for `train`.
+        FacesetError: as for `train`, or the crops are unlike those the model was trained on.
         ModelError: the model cannot be read, or is still growing.
         UsageError: the persona is there already, or with `replaces` is not.
     """
@@ -238,12 +238,28 @@ def _persona_document(path: Path) -> Mapping[str, Any]:
 
 
 def _finished(model: Path, faceset: Faceset) -> CombCard:
-    """The card of a model that is grown up and sees colours as the faceset does."""
+    """The card of a model that is grown up and was trained on crops like those of the faceset."""
     card = read_card(model)
     if card.alpha < 1.0:
         raise ModelError(f"{model} is still growing (its top level fades in); finish its training first.")
     if faceset.primaries != card.model_space.primaries:
-        raise ModelError(f"{faceset.folder} is in {faceset.primaries}, {model} in {card.model_space.primaries}.")
+        raise FacesetError(
+            f"{faceset.folder} is in {faceset.primaries}, {model} in {card.model_space.primaries}: its colours would "
+            "mean others to the encoder. Extract the faceset again in the model's."
+        )
+    if faceset.forehead != card.forehead:
+        raise FacesetError(
+            f"the mattes of {faceset.folder} reach {faceset.forehead:g} over the forehead, those that {model} was "
+            f"trained on {card.forehead:g}, and a swap shows every persona that far; extract the faceset again with "
+            f"--forehead {card.forehead:g}."
+        )
+    size, pad = next((entry["crops"] for entry in reversed(card.history) if "crops" in entry), (0, 0))
+    if faceset.size < size or faceset.pad < pad:
+        raise FacesetError(
+            f"{faceset.folder} has crops of {faceset.size} px with {faceset.pad} px around, {model} was trained on "
+            f"{size} px with {pad} px: the new persona would be softer than the others, or turned and shifted beyond "
+            f"its crops. Extract the faceset again with --size {size} and {pad} px around."
+        )
     return card
 
 

@@ -1,6 +1,6 @@
 """The reconstruction loss of a level: 1 − SSIM (levels 0..2), 1 − MS-SSIM (from level 3 on), inside the face matte.
 
-SSIM after Wang et al. 2004, MS-SSIM after Wang, Simoncelli and Bovik 2003, both from pytorch-msssim. Its `ms_ssim`
+SSIM after Wang et al. 2004, MS-SSIM after Wang, Simoncelli and Bovik 2003, both as in pytorch-msssim. Its `ms_ssim`
 insists on five scales and so on pictures above 160 pixels; a level of S pixels here uses as many scales as keep the
 coarsest one at least as large as the 11-pixel window (32: 2, 64: 3, 128: 4, from 256: all 5), with the first weights
 scaled to the sum of all five (1.0001 as published). Up to 16 pixels the window's weights are one small matrix, which is
@@ -21,13 +21,12 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim.ssim import _fspecial_gauss_1d, gaussian_filter
+from pytorch_msssim.ssim import _fspecial_gauss_1d
 from torch import Tensor
 
 from bodydouble.settings import TrainSettings
+from bodydouble.training.structure import WINDOW, WINDOW_SIGMA, contrast, halved, shares, windowed
 
-WINDOW = 11
-WINDOW_SIGMA = 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST_SSIM = 16
 """Levels 0 and 1 (4 and 8 pixels) are compared at this size."""
@@ -54,32 +53,29 @@ def ms_ssim(result: Tensor, truth: Tensor, span: float = 1.0) -> Tensor:
     return _over_scales(_scales(result, truth, span, None))
 
 
-def _scales(result: Tensor, truth: Tensor, span: float, weight: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-    """SSIM and its contrast and structure term alone at each scale, finest first; each N×C.
+def _scales(result: Tensor, truth: Tensor, span: float, weight: Tensor | None) -> list[Tensor]:
+    """SSIM's contrast and structure term at each scale, finest first, and all of SSIM at the last; each N×C.
 
     Args:
         weight: N×1×S×S, how much each window counts by the weight at its centre; None for all alike.
     """
-    window = _fspecial_gauss_1d(WINDOW, WINDOW_SIGMA).to(result).repeat(result.shape[1], 1, 1, 1)
     found = []
-    for scale in range(scale_count(result.shape[-1])):
-        if scale:
-            result, truth = F.avg_pool2d(result, 2), F.avg_pool2d(truth, 2)
-            weight = None if weight is None else F.avg_pool2d(weight, 2)
-        luminance, contrast = _similarity(result, truth, span, window)
-        found.append((_mean(luminance * contrast, weight), _mean(contrast, weight)))
-    return found
+    for _ in range(scale_count(result.shape[-1]) - 1):
+        found.append(contrast(result, truth, span, weight))
+        result, truth = halved(result), halved(truth)
+        weight = None if weight is None else halved(weight)
+    return [*found, _ssim(result, truth, span, weight)]
 
 
-def _similarity(result: Tensor, truth: Tensor, span: float, window: Tensor) -> tuple[Tensor, Tensor]:
-    """Both terms of SSIM of every window that fits: N×C×(S−10)×(S−10) each.
+def _ssim(result: Tensor, truth: Tensor, span: float, weight: Tensor | None) -> Tensor:
+    """SSIM of N×C×S×S pictures; N×C.
 
     With u = x + y and v = x − y, variances and covariance come out of two squares instead of three products.
     """
     pair = torch.cat([result + truth, result - truth])
-    means = gaussian_filter(pair, window).square()
-    spreads = gaussian_filter(pair.square(), window) - means
-    return _terms(means, spreads, span)
+    means = windowed(pair).square()
+    luminance, structure = _terms(means, windowed(pair.square()) - means, span)
+    return (luminance * structure * shares(weight, result)).sum((2, 3))
 
 
 def _terms(means: Tensor, spreads: Tensor, span: float) -> tuple[Tensor, Tensor]:
@@ -87,38 +83,28 @@ def _terms(means: Tensor, spreads: Tensor, span: float) -> tuple[Tensor, Tensor]
     (mean_u, mean_v), (spread_u, spread_v) = means.chunk(2), spreads.chunk(2)
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
     luminance = (mean_u - mean_v + 2 * c1) / (mean_u + mean_v + 2 * c1)
-    contrast = (spread_u - spread_v + 2 * c2) / (spread_u + spread_v + 2 * c2)
-    return luminance, contrast
+    structure = (spread_u - spread_v + 2 * c2) / (spread_u + spread_v + 2 * c2)
+    return luminance, structure
 
 
-def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """N×C: the mean over the windows, by the weight (N×1×S×S) at the centre of each."""
-    if weight is None:
-        return values.mean((2, 3))
-    edge = WINDOW // 2
-    centres = weight[:, :, edge:-edge, edge:-edge]
-    return (values * centres).sum((2, 3)) / centres.sum((2, 3))
-
-
-def _over_scales(scales: list[tuple[Tensor, Tensor]]) -> Tensor:
-    weights = torch.tensor(SCALE_WEIGHTS[: len(scales)], device=scales[0][0].device)
+def _over_scales(scales: list[Tensor]) -> Tensor:
+    weights = torch.tensor(SCALE_WEIGHTS[: len(scales)], device=scales[0].device)
     weights = weights * (sum(SCALE_WEIGHTS) / weights.sum())
-    total = torch.ones_like(scales[0][0])
-    for scale, (weight, (whole, contrast)) in enumerate(zip(weights, scales, strict=True)):
-        factor = whole if scale == len(scales) - 1 else contrast
+    total = torch.ones_like(scales[0])
+    for weight, factor in zip(weights, scales, strict=True):
         total = total * factor.clamp_min(1e-4) ** weight
     return total.mean()
 
 
 def small_ssim(result: Tensor, truth: Tensor, span: float) -> Tensor:
     """SSIM of N×C×S×S float32 pictures in [0, 1] of up to 16 pixels, enlarged to 16 (bilinear); scalar."""
-    # As in `_similarity`, with matrices for its filters.
+    # As in `_ssim`, with matrices for its filters.
     pair = torch.stack([result + truth, result - truth]).reshape(-1, result.shape[-1] ** 2)  # 2NC×S², u before v
     enlarging, windows = _enlarging(result.shape[-1], result.device), _windows(result.device)
     levels = (pair @ (enlarging @ windows)).square()  # 2NC×36
     spreads = (pair @ enlarging).square() @ windows - levels
-    luminance, contrast = _terms(levels, spreads, span)
-    return (luminance * contrast).mean()
+    luminance, structure = _terms(levels, spreads, span)
+    return (luminance * structure).mean()
 
 
 @cache
@@ -159,7 +145,7 @@ def level_loss(
         scales = _scales(shown, truth, span, weight)
         loss = 1 - _over_scales(scales)
         if settings.detail_weight:
-            loss = loss + settings.detail_weight * (1 - scales[0][1].mean())
+            loss = loss + settings.detail_weight * (1 - scales[0].mean())
     if settings.l1_weight:
         # Picture by picture, like SSIM: a batch has the mean loss of its pictures.
         share = matte if weight is None else matte * weight

@@ -123,6 +123,7 @@ class TrainKeeper:
             return job.card
         entry: dict[str, Any] = {
             "settings": asdict(job.settings),
+            "crops": [job.store.size, job.store.pad],
             "iterations": state.iteration,
             "images": state.images,
             "seconds": round(state.seconds, 1),

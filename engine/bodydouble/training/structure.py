@@ -1,0 +1,127 @@
+"""SSIM's contrast and structure term at one scale, with its gradient worked out by hand, and the filters it needs.
+
+The term of a window is (2·σxy + C2) / (σx² + σy² + C2) (Wang et al. 2004). Automatic differentiation keeps a dozen
+pictures for it and walks through them one by one; by hand one picture is kept, and made while the windows are at hand.
+With R = 1 / (σx² + σy² + C2), K the term, μ the means under the window G and Gᵀ the window spread back over its pixels:
+
+    ∂ ΣK / ∂x  =  2·(y·Gᵀ[R] − x·Gᵀ[R·K] − Gᵀ[R·(μy − K·μx)])
+
+Pictures lie channels last, as the network leaves them. Three channels fill a fifth of a processor's vector, so the
+filter along columns takes sixteen pixels of a row as channels of one: the same memory, read otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW = 11
+WINDOW_SIGMA = 1.5
+_ROW_PIXELS = 16
+
+
+def contrast(result: Tensor, truth: Tensor, span: float, weight: Tensor | None = None) -> Tensor:
+    """Mean of SSIM's contrast and structure term over the windows that fit; N×C, 1 is identical.
+
+    Only `result` has a gradient.
+
+    Args:
+        result, truth: N×C×H×W float pictures in [0, 1], at least 11 pixels high and wide.
+        span: range of values that SSIM's constant is a share of.
+        weight: N×1×H×W, how much each window counts by the weight at its centre; None for all alike.
+    """
+    found: Tensor = _Contrast.apply(result, truth, (0.03 * span) ** 2, shares(weight, result))
+    return found
+
+
+def shares(weight: Tensor | None, pictures: Tensor) -> Tensor:
+    """What part of a picture's mean each window has, by the weight (N×1×H×W) at its centre.
+
+    N×1×(H−10)×(W−10); one number, 1×1×1×1, where all count alike.
+    """
+    height, width = pictures.shape[2] - WINDOW + 1, pictures.shape[3] - WINDOW + 1
+    if weight is None:
+        return pictures.new_full((1, 1, 1, 1), 1 / (height * width))
+    edge = WINDOW // 2
+    centres = weight[:, :, edge : edge + height, edge : edge + width]
+    return centres / centres.sum((2, 3), keepdim=True)
+
+
+def windowed(pictures: Tensor) -> Tensor:
+    """Means under the Gaussian window wherever it fits: N×C×H×W → N×C×(H−10)×(W−10), channels last."""
+    return _filtered(pictures.permute(0, 2, 3, 1).contiguous(), 0).permute(0, 3, 1, 2)
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """Means of 2×2 pixels: `avg_pool2d`, bit by bit, and several times as fast channels last."""
+    return _exact(pictures, pictures.new_full((pictures.shape[1], 1, 2, 2), 0.25), stride=2)
+
+
+class _Contrast(torch.autograd.Function):
+    """`contrast`; the gradient is made on the way forward and only scaled on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, truth: Tensor, constant: float, share: Tensor) -> Tensor:
+        x, y = (each.permute(0, 2, 3, 1).contiguous() for each in (result, truth))  # N×H×W×C
+        share = share.permute(0, 2, 3, 1)
+        mean_x, mean_y = _filtered(x, 0), _filtered(y, 0)
+        spread = _filtered((x * x).addcmul_(y, y), 0)
+        spread = spread.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).add_(constant)
+        term = _filtered(x * y, 0).addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(constant).div_(spread)
+        total = (term * share).sum((1, 2))
+        if ctx.needs_input_grad[0]:
+            slope = spread.reciprocal_().mul_(share)
+
+            by_means = mean_y.addcmul_(term, mean_x, value=-1).mul_(slope)
+            gradient = _filtered(slope, WINDOW - 1).mul_(y)
+            gradient = gradient.addcmul_(_filtered(term.mul_(slope), WINDOW - 1), x, value=-1)
+            gradient = gradient.sub_(_filtered(by_means, WINDOW - 1)).mul_(2)
+            ctx.save_for_backward(gradient.permute(0, 3, 1, 2))
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer[0][:, :, None, None], None, None, None
+
+
+def _filtered(pictures: Tensor, padding: int) -> Tensor:
+    """N×H×W×C under the window; with `padding` zeros around them, as every filter is symmetric, Gᵀ.
+
+    What has whole rows goes along the columns first or last, as sixteen pixels of a row are taken together there.
+    """
+    if padding:
+        return _along_columns(_along_rows(pictures, padding), padding)
+    return _along_rows(_along_columns(pictures, 0), 0)
+
+
+def _along_columns(pictures: Tensor, padding: int) -> Tensor:
+    count, height, width, channels = pictures.shape
+    together = math.gcd(width, _ROW_PIXELS)
+    planes = pictures.view(count, height, width // together, together * channels).permute(0, 3, 1, 2)
+    kernel = _line(pictures).expand(together * channels, 1, WINDOW)[:, :, :, None]
+    filtered = _exact(planes, kernel, (padding, 0)).permute(0, 2, 3, 1)
+    return filtered.reshape(count, height - WINDOW + 1 + 2 * padding, width, channels)
+
+
+def _along_rows(pictures: Tensor, padding: int) -> Tensor:
+    kernel = _line(pictures).expand(pictures.shape[-1], 1, WINDOW)[:, :, None, :]
+    return _exact(pictures.permute(0, 3, 1, 2), kernel, (0, padding)).permute(0, 2, 3, 1)
+
+
+def _line(like: Tensor) -> Tensor:
+    """The window along one axis, sum 1."""
+    offset = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
+    weights = torch.exp(-0.5 * (offset / WINDOW_SIGMA) ** 2)
+    return weights / weights.sum()
+
+
+def _exact(planes: Tensor, kernel: Tensor, padding: tuple[int, int] = (0, 0), stride: int = 1) -> Tensor:
+    """A filter per channel, in full float32: variances are small differences of large squares."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return F.conv2d(planes, kernel, padding=padding, stride=stride, groups=len(kernel))
