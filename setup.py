@@ -57,7 +57,7 @@ setup(
     python_requires=">=3.11,<3.13",
     package_dir={"bodydouble": "engine/bodydouble", "bodydouble_cli": "cli/bodydouble_cli"},
     packages=find_packages("engine") + find_packages("cli"),
-    package_data={"bodydouble": ["py.typed", "templates/*", "alignment/*.npy", *bundled_files()]},
+    package_data={"bodydouble": ["py.typed", "templates/*", "alignment/*.npy", "alignment/*.svm", *bundled_files()]},
     install_requires=[
         "torch>=2.6,<3",  # tested: 2.13.0
         "numpy>=2.0,<3",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bodydouble
+from bodydouble.alignment import aligning
 from bodydouble.alignment.aligning import FrameDetections, align_frames, align_shot, solve_shot, with_handles
 from bodydouble.alignment.geometry import apply
 from bodydouble.alignment.shotfaces import ShotFaces, write_shot_faces
@@ -70,6 +71,29 @@ def test_a_face_the_detector_misses_is_followed_from_both_sides(
     shot = align_shot(plate, FRAMES, Colour(), None, AlignSettings(handles=0))
     assert [len(faces) for faces in shot.frames.values()] == [1, 1, 1]
     assert not any(face.interpolated for (face,) in shot.frames.values())
+
+
+def test_who_moves_evenly_is_looked_at_by_three_predictions_and_others_by_nine(
+    plate: PlateSequence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_frames: Callable[..., PlateSequence]
+) -> None:
+    from bodydouble.alignment.faces import DlibLandmarker
+
+    predict, looks = DlibLandmarker.predict, []
+
+    def counted(self: DlibLandmarker, image: np.ndarray, unit: np.ndarray, shifts: np.ndarray) -> object:
+        looks.append(len(shifts))
+        return predict(self, image, unit, shifts)
+
+    monkeypatch.setattr(DlibLandmarker, "predict", counted)
+    monkeypatch.setattr(aligning, "picture_change", lambda one, other: 0.0)  # or the jump would pass for another shot
+    rgb = read_plate(plate.path(1016)).rgb()
+    for shift, expected in ((0, [9, 9, 3]), (20, [9, 9, 3, 9])):
+        folder = tmp_path / str(shift)
+        shot = write_frames(folder, lambda frame, _, shift=shift: np.roll(rgb, shift * (frame == 1017), axis=1))
+        looks.clear()
+        measured = list(align_frames(shot, FRAMES, Colour(), None, AlignSettings()))
+        assert looks == expected, "the first frame and the anchor 1016 by nine"
+        assert [len(found.faces) for found in measured] == [1, 1, 1]
 
 
 def test_a_plate_without_a_face_gives_frames_without_faces(

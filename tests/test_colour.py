@@ -64,6 +64,11 @@ def test_a_space_is_found_by_name_alias_and_role_in_any_case(colour: Colour, nam
     assert colour.resolve(name) == "ACEScg" and "ACEScg" in colour.spaces()
 
 
+def test_scene_linear_spaces_are_told_from_encoded_ones(colour: Colour):
+    assert colour.is_linear("ACEScg") and colour.is_linear("lin_rec709_scene")
+    assert not colour.is_linear("ACEScct") and not colour.is_linear("sRGB - Texture")
+
+
 def test_an_unknown_space_is_an_error_with_near_names(colour: Colour):
     with pytest.raises(UnknownColourSpaceError, match=r'"ACESgc".*Did you mean:.*ACEScg'):
         colour.resolve("ACESgc")

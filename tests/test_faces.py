@@ -90,6 +90,19 @@ def test_a_picture_without_a_face_has_no_detections(finder: FaceFinder) -> None:
     assert finder.detect(np.zeros((40, 30, 3), np.uint8)) == []
 
 
+def test_the_detector_is_the_one_inside_dlib(portraits: dict) -> None:
+    import dlib
+
+    from bodydouble.alignment.faces import DETECTOR_FILE
+
+    ours, theirs = dlib.fhog_object_detector(str(DETECTOR_FILE)), dlib.get_frontal_face_detector()
+    for image, _ in portraits.values():
+        found, expected = (detector.run(image, 0, -1.0) for detector in (ours, theirs))
+        assert [str(box) for box in found[0]] == [str(box) for box in expected[0]]
+        assert (list(found[1]), list(found[2])) == (list(expected[1]), list(expected[2]))
+        assert found[1]
+
+
 def test_the_score_says_whether_a_face_is_where_it_is_expected(finder: FaceFinder, portraits: dict) -> None:
     image, truth = portraits["A_0000"]
     unit_from_plate = unit_from_landmarks(truth)

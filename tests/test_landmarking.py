@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from bodydouble.alignment.chips import BOX_WIDTH, unit_from_box
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, similarity_matrix
-from bodydouble.alignment.landmarking import Prediction, landmarks_in_box, refined_landmarks
+from bodydouble.alignment.landmarking import NINE, THREES, Prediction, landmarks_in_box, refined_landmarks
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 PLACE = similarity_matrix(0.004, 0.3, (210.0, 140.0))
@@ -47,6 +49,25 @@ def test_the_spread_is_in_widths_of_the_box_whatever_the_size_of_the_face() -> N
     for place in (PLACE, similarity_matrix(0.4, 0.0, (3.0, 5.0))):
         assert refined_landmarks(Shifted(0.5), IMAGE, place, 0.05).spread == pytest.approx(expected)
     assert refined_landmarks(Shifted(0.0), IMAGE, PLACE).spread == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("three", THREES)
+def test_three_predictions_cancel_and_spread_as_the_nine_do(three: np.ndarray) -> None:
+    assert len(three) == 3
+    np.testing.assert_allclose(three.sum(axis=0), 0)
+    found = refined_landmarks(Shifted(0.5), IMAGE, PLACE, 0.05, three)
+    np.testing.assert_allclose(found.points_px, TRUE)
+    # They lie as far off as the nine; of fewer the mean lies nearer to each, which is made up for.
+    assert (three**2).sum(axis=1).mean() == pytest.approx((NINE**2).sum(axis=1).mean())
+    nine = refined_landmarks(Shifted(0.5), IMAGE, PLACE, 0.05)
+    assert found.spread == pytest.approx(nine.spread * np.sqrt(8 / 9 * 3 / 2))
+
+
+def test_the_threes_take_every_side_in_turn() -> None:
+    looked_at = np.concatenate(THREES)
+    assert {tuple(look) for look in looked_at} == {tuple(look) for look in NINE if look.any()}
+    for one, other in pairwise(THREES):
+        assert {(-y, x) for x, y in one.tolist()} == {tuple(look) for look in other.tolist()}
 
 
 def test_in_a_box_the_nine_look_where_the_first_prediction_lies() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bodydouble.alignment.chips import PICTURE_SIDE
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
-from bodydouble.alignment.registering import Motion, Patches, measure_motions, normalised
+from bodydouble.alignment.registering import NORMAL_FLOOR, NORMAL_RADIUS, Motion, Patches, measure_motions, normalised
 
 POINTS = apply(crop_from_unit(PICTURE_SIDE), CANONICAL_LANDMARKS)
 
@@ -26,6 +26,18 @@ def textured(shift: tuple[float, float] = (0.0, 0.0), stretch: float = 1.0, gain
 
 def motion(one: np.ndarray, other: np.ndarray, guess: np.ndarray = POINTS) -> Motion:
     return Patches(normalised(one), POINTS).find(normalised(other), guess)
+
+
+def test_pixels_are_normalised_by_the_mean_and_contrast_of_the_smoothed_box_around_them() -> None:
+    picture = textured()
+    taps = np.array([1, 4, 6, 4, 1]) / 16
+    y, x = 90, 131
+    reach = NORMAL_RADIUS
+    near = picture[y - reach - 2 : y + reach + 3, x - reach - 2 : x + reach + 3].astype(float)
+    side = 2 * reach + 1
+    smooth = sum(a * b * near[i : i + side, j : j + side] for i, a in enumerate(taps) for j, b in enumerate(taps))
+    expected = (smooth[reach, reach] - smooth.mean()) / np.sqrt(smooth.var() + NORMAL_FLOOR**2)
+    assert normalised(picture)[y, x] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.4, -0.3), (1.7, 1.1), (-2.6, 0.5)])

@@ -104,3 +104,24 @@ def test_a_whole_frame_that_is_shrunk_bears_nan_and_inf_and_shows_the_rest() -> 
     away = np.abs(shown - wanted).max(axis=2)
     assert (away > 2).sum() <= 16, "only around what is broken"
     assert shown[7, 7].tolist() == [0, 0, 0] or shown[7, 7].tolist() == [255, 255, 255]
+
+
+def test_a_linear_plate_is_looked_at_in_its_own_primaries_and_any_other_is_converted() -> None:
+    picture = plate(60, 80)
+    doubled = [PlateViews(picture, lambda rgb: 2 * rgb, linear).whole(200).image_u8 for linear in (False, True)]
+    # The exposure is that of the converted frame, so what is not converted looks half as bright.
+    assert (doubled[0][30, 40] > doubled[1][30, 40]).all()
+    halved = PlateViews(picture, lambda rgb: rgb, True).whole(200).image_u8
+    np.testing.assert_array_equal(halved, views(picture).whole(200).image_u8)
+
+
+def test_a_shrunk_linear_face_shows_no_nan_and_what_is_infinite_stays_beside_the_rest() -> None:
+    rgb = plate(900, 1000).rgb()
+    broken = rgb.copy()
+    broken[400, 500], broken[402, 500], broken[404, 500] = np.nan, -np.inf, np.inf
+    unit_from_plate = similarity_matrix(0.7 / 700, 0.0, (520.0, 430.0))
+    shown = [
+        PlateViews(picture_plate(Path("a.exr"), pixels, {}), lambda rgb: rgb, True).around(unit_from_plate).image_u8
+        for pixels in (rgb, broken)
+    ]
+    assert (np.abs(shown[0].astype(int) - shown[1]) > 2).any(axis=2).sum() <= 3

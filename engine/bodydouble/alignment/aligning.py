@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bodydouble
-from bodydouble.alignment.chips import box_from_unit, face_picture, unit_from_box
+from bodydouble.alignment.chips import box_from_unit, unit_from_box
 from bodydouble.alignment.cuts import CHANGE, PEAK, picture_change, shot_changes
 from bodydouble.alignment.faces import STILL_BOX_PX, DlibLandmarker, FaceFinder
 from bodydouble.alignment.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.alignment.landmarkcsv import read_landmarks_csv
-from bodydouble.alignment.landmarking import Landmarks
+from bodydouble.alignment.landmarking import NINE, THREES, Landmarks
 from bodydouble.alignment.mesh import MeshLandmarker
 from bodydouble.alignment.people import (
     FACE_SPREAD,
@@ -51,10 +51,12 @@ NEAR_FRAMES = 2
 """A face is followed from a frame at most this far away."""
 ANCHOR_FRAMES = 8
 """The detector looks at frames whose number is a multiple of it, whatever the frames before say."""
-IDENTITY_FRAMES = 2 * ANCHOR_FRAMES
+IDENTITY_FRAMES = 4 * ANCHOR_FRAMES
 """Frames whose number is a multiple of it ask every face for its identity again."""
 FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
 """A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""
+EVEN_MOTION = 0.03
+"""A face that is found this near to where its motion takes it is looked at by three predictions, any other by nine."""
 NETWORK_FRAMES = 2 * ANCHOR_FRAMES
 """The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
 READ_AHEAD = 2
@@ -166,6 +168,7 @@ def align_frames(
     """
     finder = open_finder(settings, mesh_model)
     before: FrameDetections | None = None
+    earlier: FrameDetections | None = None  # the one before that, with no anchor after it
     lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
 
     def views_of(picture: Plate) -> PlateViews:
@@ -181,11 +184,12 @@ def align_frames(
             lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
             change = picture_change(near.small, views.small) if near is not None else 0.0
             abrupt = near is not None and change > max(CHANGE, PEAK * near.change)
-            followed = None if abrupt else _followed(finder, views, frame, near, settings)
+            followed = None if abrupt else _followed(finder, views, frame, near, earlier, settings)
             asked = abrupt or frame % IDENTITY_FRAMES == 0
             faces = _detected(finder, views, frame, near, lost, settings, asked) if followed is None else followed
             lost |= {(frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))}
         seconds = time.perf_counter() - started
+        earlier = before if before is not None and frame == before.frame + 1 and frame % ANCHOR_FRAMES else None
         before = FrameDetections(
             frame, tuple(faces), seconds, picture.width, picture.height, views.small, picture.pixel_aspect, change
         )
@@ -195,7 +199,7 @@ def align_frames(
 def frame_views(picture: Plate, colour: Colour, colorspace: str | None, face_px: float = FACE_PX) -> PlateViews:
     """What the detector sees of a frame. `colorspace` None: taken from the file. `face_px`: as in `PlateViews`."""
     space = colorspace or colour.space_of(picture.attributes, picture.path)
-    return PlateViews(picture, colour.converter(space, WORKING_SPACE), face_px)
+    return PlateViews(picture, colour.converter(space, WORKING_SPACE), colour.is_linear(space), face_px)
 
 
 def measure_faces(
@@ -213,7 +217,7 @@ def measure_faces(
         here = apply(view.view_from_plate, box.reshape(2, 2)).ravel()
         marks = finder.stabilised_landmarks(view.image_u8, here, settings.beta)
         face = _found(view, box, marks, found.score)
-        yield face if settings.stills else _pictured(view, face)
+        yield face if settings.stills else _pictured(finder, view, face)
 
 
 def follow_faces(
@@ -221,25 +225,38 @@ def follow_faces(
     views: Views,
     faces: Iterable[FoundFace],
     settings: AlignSettings,
+    frame: int,
+    earlier: Sequence[FoundFace] = (),
 ) -> Iterator[FoundFace]:
-    """Faces of a neighbouring frame looked for near the same place; only those that the detector half believes in."""
+    """Faces of a neighbouring frame looked for in `frame`; only those that the detector half believes in.
+
+    `earlier`: those of the neighbour's own neighbour, on the far side: a face is looked for where its motion takes it.
+    """
     for face in faces:
-        unit_from_plate, away = face.unit_from_plate, 1.0
+        unit_from_plate = _carried_on(face, earlier)
+        looks, near = THREES[frame % len(THREES)], EVEN_MOTION
         for _ in range(FOLLOW_STEPS):
             view = views.around(unit_from_plate)
-            first = finder.first_landmarks(view.image_u8, view.unit_here(unit_from_plate))
-            before, unit_from_plate = unit_from_plate, unit_from_landmarks(view.to_plate(first))
-            away = float(np.abs(apply(unit_from_plate @ np.linalg.inv(before), _CORNERS) - _CORNERS).max())
-            if away < FOLLOW_NEAR:
+            marks = finder.refined_landmarks(view.image_u8, view.unit_here(unit_from_plate), settings.beta, looks)
+            found = _found(view, None, marks, 0.0)
+            moved = found.unit_from_plate @ np.linalg.inv(unit_from_plate)
+            unit_from_plate = found.unit_from_plate
+            if np.abs(apply(moved, _CORNERS) - _CORNERS).max() < near:
                 break
-        view = views.around(unit_from_plate)
-        marks = finder.refined_landmarks(view.image_u8, view.unit_here(unit_from_plate), settings.beta)
-        found = _found(view, None, marks, 0.0)
+            looks, near = NINE, FOLLOW_NEAR
         if marks.spread >= FACE_SPREAD or not same_place(face, found, 1.0):
             continue
         score = finder.score_at(view.image_u8, view.unit_here(found.unit_from_plate))
         if score is not None and score > FOLLOW_SCORE:
-            yield _pictured(view, replace(found, score=score))
+            yield _pictured(finder, view, replace(found, score=score))
+
+
+def _carried_on(face: FoundFace, earlier: Sequence[FoundFace]) -> NDArray[np.float64]:
+    """The alignment of a face one frame on, at the speed at which it came from the frame before."""
+    same = [other for other in earlier if same_place(other, face, 1.0)]
+    if len(same) != 1:
+        return face.unit_from_plate
+    return np.asarray(face.unit_from_plate @ np.linalg.inv(same[0].unit_from_plate) @ face.unit_from_plate)
 
 
 def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: AlignSettings) -> ShotFaces:
@@ -291,7 +308,8 @@ def _follow_back(
         missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
         if missing:
             views = frame_views(read_frame(plate, here.frame), colour, colorspace)
-            result[index] = replace(here, faces=(*here.faces, *follow_faces(finder, views, missing, settings)))
+            found = follow_faces(finder, views, missing, settings, here.frame)
+            result[index] = replace(here, faces=(*here.faces, *found))
     return result
 
 
@@ -320,16 +338,21 @@ def _read_ahead(
 
 
 def _followed(
-    finder: FaceFinder, views: Views, frame: int, near: FrameDetections | None, settings: AlignSettings
+    finder: FaceFinder,
+    views: Views,
+    frame: int,
+    near: FrameDetections | None,
+    earlier: FrameDetections | None,
+    settings: AlignSettings,
 ) -> list[FoundFace] | None:
-    """The faces of the frame before, followed; None where the detector has to look."""
+    """The faces of the frame before, followed; None where the detector has to look. `earlier`: see `align_frames`."""
     if near is None or frame % ANCHOR_FRAMES == 0:
         return None
     # What hardly looked like a face is not worth a search.
     wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
     if not wanted or any(crowded(face, wanted) for face in wanted):
         return None
-    faces = list(follow_faces(finder, views, wanted, settings))
+    faces = list(follow_faces(finder, views, wanted, settings, frame, () if earlier is None else earlier.faces))
     return faces if len(faces) == len(wanted) else None
 
 
@@ -349,7 +372,7 @@ def _detected(
     past = near.faces if near is not None else ()
     network = near is None or frame % NETWORK_FRAMES == 0
     faces = list(measure_faces(finder, views, settings, network))
-    faces += follow_faces(finder, views, _missing(past, faces), settings)
+    faces += follow_faces(finder, views, _missing(past, faces), settings, frame)
     hidden = list(lost.values())
     known = () if asked else past
     return [_identified(finder, views, face, [*faces, *hidden], known) for face in faces]
@@ -367,8 +390,8 @@ def _found(view: View, box_px: NDArray[np.float64] | None, marks: Landmarks, sco
     return FoundFace(box, landmarks, unit_from_plate, score, marks.spread, irises_unit=irises, oval_unit=oval)
 
 
-def _pictured(view: View, face: FoundFace) -> FoundFace:
-    return replace(face, picture=face_picture(view.image_u8, view.unit_here(face.unit_from_plate)))
+def _pictured(finder: FaceFinder, view: View, face: FoundFace) -> FoundFace:
+    return replace(face, picture=finder.picture(view.image_u8, view.unit_here(face.unit_from_plate)))
 
 
 def _identified(

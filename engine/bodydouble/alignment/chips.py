@@ -5,6 +5,7 @@ Points are pixels, (0, 0) the centre of the first one. Chips are square; black w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_matrix, similarity_scale
 
+Sampler = Callable[[NDArray[np.uint8], NDArray[np.float64], int], NDArray[np.uint8]]
+"""Takes `side`² pixels of an H×W×3 picture by bilinear interpolation, black outside: (picture, the 3×3 from the chip's
+pixels to the picture's, side)."""
+
 DETECTOR_BOX = np.array([0.15, 0.127, 0.85, 0.827])
 """Where the detector puts its box, as (left, top, right, bottom) in the unit crop: the median over rendered shots."""
 BOX_WIDTH = 0.7
 """Its width there: spreads and shifts of landmarks are stated in widths of the box."""
-CHIP_MARGIN = 0.4
-"""Room around the box in a chip, in box widths: chins and shifted boxes reach beyond it."""
+CHIP_MARGIN, WIDE_MARGIN = 0.3, 0.4
+"""Room around the box in a chip, in box widths. Chins and shifted boxes reach beyond it: from 0.25 on dlib's landmarks
+are the same ones. Networks look at more."""
 
 FILTERED = 0.4
 """Below this scale a picture is filtered before it is sampled; above it, bilinear sampling hardly aliases."""
@@ -60,58 +66,85 @@ def box_from_unit(unit_from_plate: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def cut_chip(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], box_px: float) -> Chip:
-    """Cut the face at `unit_from_plate` out upright, with a margin, its box `box_px` wide; black outside."""
+def cut_chip(
+    image_u8: NDArray[np.uint8],
+    unit_from_plate: NDArray[np.float64],
+    box_px: float,
+    sample: Sampler,
+    margin: float = CHIP_MARGIN,
+) -> Chip:
+    """Cut the face at `unit_from_plate` out upright, its box `box_px` wide, a margin around it; black outside."""
     scale = box_px / (DETECTOR_BOX[2] - DETECTOR_BOX[0])
-    margin = CHIP_MARGIN * box_px
-    chip_from_unit = np.array([[scale, 0, margin], [0, scale, margin], [0, 0, 1.0]])
+    edge = margin * box_px
+    chip_from_unit = np.array([[scale, 0, edge], [0, scale, edge], [0, 0, 1.0]])
     chip_from_unit[:2, 2] -= DETECTOR_BOX[:2] * scale
     chip_from_plate = chip_from_unit @ unit_from_plate
-    side = round(box_px + 2 * margin) + 1
-    box = np.array([margin, margin, margin + box_px, margin + box_px])
-    return Chip(resample(image_u8, chip_from_plate, side), box, chip_from_plate)
+    side = round(box_px + 2 * edge) + 1
+    box = np.array([edge, edge, edge + box_px, edge + box_px])
+    return Chip(resample(image_u8, chip_from_plate, side, sample), box, chip_from_plate)
 
 
-def face_picture(image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The unit crop at an alignment in grey (luma of H×W×3 display-encoded RGB), `PICTURE_SIDE`² uint8."""
-    crop = resample(image_u8, crop_from_unit(2 * PICTURE_SIDE) @ unit_from_plate, 2 * PICTURE_SIDE)
-    return np.rint(halved(crop) @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)
+def face_picture(
+    image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], sample: Sampler
+) -> NDArray[np.uint8]:
+    """The unit crop at an alignment in grey (luma of H×W×3 display-encoded RGB), `PICTURE_SIDE`² uint8.
+
+    `sample` is asked for pixels of one channel here.
+    """
+    crop_from_plate = crop_from_unit(2 * PICTURE_SIDE) @ unit_from_plate
+    plate_from_crop = np.asarray(np.linalg.inv(crop_from_plate), np.float64)
+    x0, y0, x1, y1 = _region_under(image_u8, plate_from_crop, 2 * PICTURE_SIDE, 1.0)
+    plate_from_crop[:2, 2] -= x0, y0
+    crop = sample(_grey(image_u8[y0:y1, x0:x1]), plate_from_crop, 2 * PICTURE_SIDE)
+    rows = np.add(crop[::2], crop[1::2], dtype=np.uint16)
+    return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
 
 
-def halved(image_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Means of squares of four pixels; an odd last row or column is left out."""
-    height, width = image_u8.shape[0] // 2, image_u8.shape[1] // 2
-    rows = np.add(image_u8[: 2 * height : 2], image_u8[1 : 2 * height : 2], dtype=np.uint16)
-    total = rows[:, : 2 * width : 2] + rows[:, 1 : 2 * width : 2]
-    return np.asarray(total * np.float32(0.25), np.float32)
+def _grey(image_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma (Rec. 601) of H×W×3, rounded."""
+    red, green, blue = (np.multiply(image_u8[..., i], w, dtype=np.uint16) for i, w in enumerate((77, 150, 29)))
+    return ((red + green + blue + 128) >> 8).astype(np.uint8)
 
 
-def resample(image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
-    """`side`² pixels of a picture through a similarity, bilinear, black outside; filtered first if it shrinks much."""
+def resample(
+    image_u8: NDArray[np.uint8], chip_from_plate: NDArray[np.float64], side: int, sample: Sampler | None = None
+) -> NDArray[np.uint8]:
+    """`side`² pixels of a picture through a similarity, bilinear, black outside; filtered first if it shrinks much.
+
+    `sample`: None for numpy's own, which is exact and several times slower than dlib's.
+    """
     scale = similarity_scale(chip_from_plate)
     picture = image_u8
     plate_from_chip = np.asarray(np.linalg.inv(chip_from_plate), np.float64)
     if scale < FILTERED:
         picture, small_from_plate = _shrunk_region(image_u8, plate_from_chip, side, scale)
         plate_from_chip = small_from_plate @ plate_from_chip
-    return _bilinear(picture, plate_from_chip, side)
+    return (_bilinear if sample is None else sample)(picture, plate_from_chip, side)
 
 
 def _shrunk_region(
     image: NDArray[np.uint8], plate_from_chip: NDArray[np.float64], side: int, scale: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The part of the picture under a chip, shrunk by `scale`, and the 3×3 from plate pixels to its own."""
-    corners = apply(plate_from_chip, np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float64))
-    pad = 2 / scale
-    height, width = image.shape[:2]
-    x0, y0 = np.clip(np.floor(corners.min(axis=0) - pad), 0, (width - 1, height - 1)).astype(int)
-    x1, y1 = np.clip(np.ceil(corners.max(axis=0) + pad), (x0 + 1, y0 + 1), (width, height)).astype(int)
+    x0, y0, x1, y1 = _region_under(image, plate_from_chip, side, scale)
     rows, columns = max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))
     per_x, per_y = columns / (x1 - x0), rows / (y1 - y0)
     small_from_plate = np.array(
         [[per_x, 0, (0.5 - x0) * per_x - 0.5], [0, per_y, (0.5 - y0) * per_y - 0.5], [0, 0, 1.0]]
     )
     return shrink(image[y0:y1, x0:x1], rows, columns), small_from_plate
+
+
+def _region_under(
+    image: NDArray[np.uint8], plate_from_chip: NDArray[np.float64], side: int, scale: float
+) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the pixels that a chip of `side`² looks at, two of its own pixels around."""
+    corners = apply(plate_from_chip, np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float64))
+    pad = 2 / scale
+    height, width = image.shape[:2]
+    x0, y0 = np.clip(np.floor(corners.min(axis=0) - pad), 0, (width - 1, height - 1)).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(axis=0) + pad), (x0 + 1, y0 + 1), (width, height)).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
 
 
 def _bilinear(image: NDArray[np.uint8], image_from_chip: NDArray[np.float64], side: int) -> NDArray[np.uint8]:

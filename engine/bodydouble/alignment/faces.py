@@ -21,22 +21,31 @@ import dlib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bodydouble.alignment.chips import BOX_WIDTH, Chip, cut_chip, shrink, unit_from_box
-from bodydouble.alignment.geometry import unit_from_landmarks
-from bodydouble.alignment.landmarking import Landmarker, Landmarks, Prediction, landmarks_in_box, refined_landmarks
+from bodydouble.alignment.chips import BOX_WIDTH, WIDE_MARGIN, Chip, cut_chip, face_picture, shrink, unit_from_box
+from bodydouble.alignment.geometry import apply, unit_from_landmarks
+from bodydouble.alignment.landmarking import (
+    NINE,
+    Landmarker,
+    Landmarks,
+    Prediction,
+    landmarks_in_box,
+    refined_landmarks,
+)
 from bodydouble.alignment.lips import LIP_OFFSETS, placed_lips
 from bodydouble.errors import InputError
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
 NETWORK_MODEL = "mmod_human_face_detector.dat"
 EMBEDDING_MODEL = "dlib_face_recognition_resnet_model_v1.dat"
+DETECTOR_FILE = Path(__file__).with_name("frontal_face.svm")
+"""dlib's own frontal face detector as its `save` writes it: unpacking the one inside dlib takes half a second."""
 MODELS_VARIABLE = "BODYDOUBLE_FACE_MODELS"
 
 CHIP_BOX_PX, STILL_BOX_PX = 240.0, 400.0
 """Width of the face box in the chip that the landmarks are predicted on, in shots and in stills."""
 LANDMARK_BOX = 0.94
 """The box that the landmarks are predicted in, of the detector's: a little tighter is a little better everywhere."""
-FIRST_BOX_PX, SCORE_BOX_PX = 160.0, 120.0
+FIRST_BOX_PX, SCORE_BOX_PX = 160.0, 100.0
 """The same of the chip that only tells roughly how the face lies, and of the one that the detector scores."""
 
 WEAK_SCORE, SURE_SCORE = -1.0, 0.1
@@ -85,14 +94,14 @@ class DlibLandmarker:
 
     def first(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
         """As `landmarking.Landmarker.first`."""
-        chip = cut_chip(_checked(image_u8), unit_from_plate, FIRST_BOX_PX)
+        chip = cut_chip(_checked(image_u8), unit_from_plate, FIRST_BOX_PX, sampled)
         return chip.to_image(self._shape(chip.image, chip.box))
 
     def predict(
         self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], shifts: NDArray[np.float64]
     ) -> Prediction:
         """As `landmarking.Landmarker.predict`: one chip, and in it a box for each shift; lips by `placed_lips`."""
-        chip = cut_chip(_checked(image_u8), unit_from_plate, self._box_px)
+        chip = cut_chip(_checked(image_u8), unit_from_plate, self._box_px, sampled)
         shifts_px = shifts * (self._box_px / BOX_WIDTH)
         shapes = np.stack([self._shape(chip.image, chip.box + np.array([x, y, x, y])) for x, y in shifts_px])
         return Prediction(chip.to_image(placed_lips(shapes, self._box_px / BOX_WIDTH, self._lip_offsets)))
@@ -117,7 +126,7 @@ class FaceFinder:
 
     @cached_property
     def _detector(self) -> Any:
-        return dlib.get_frontal_face_detector()
+        return dlib.fhog_object_detector(str(DETECTOR_FILE))
 
     @cached_property
     def _network(self) -> Any:
@@ -200,7 +209,7 @@ class FaceFinder:
 
     def _network_score_at(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> float | None:
         """The network's score of the upright face that should lie at `unit_from_plate`; None if it sees none there."""
-        chip = cut_chip(_checked(image_u8), unit_from_plate, NETWORK_BOX_PX)
+        chip = cut_chip(_checked(image_u8), unit_from_plate, NETWORK_BOX_PX, sampled, WIDE_MARGIN)
         return _score_in(chip, self.detect_by_network(chip.image, None))
 
     def stabilised_landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> Landmarks:
@@ -212,10 +221,14 @@ class FaceFinder:
         return self.landmarker.first(_checked(image_u8), np.asarray(unit_from_plate, np.float64))
 
     def refined_landmarks(
-        self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike, beta: float = 0.05
+        self,
+        image_u8: NDArray[np.uint8],
+        unit_from_plate: ArrayLike,
+        beta: float = 0.05,
+        looks: NDArray[np.float64] = NINE,
     ) -> Landmarks:
         """Nine-fold landmarks of the upright face about at `unit_from_plate` (`landmarking.refined_landmarks`)."""
-        return refined_landmarks(self.landmarker, _checked(image_u8), unit_from_plate, beta)
+        return refined_landmarks(self.landmarker, _checked(image_u8), unit_from_plate, beta, looks)
 
     def landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> NDArray[np.float64]:
         """(68, 2) stabilised sub-pixel landmarks; `stabilised_landmarks` also says how sure they are."""
@@ -226,12 +239,16 @@ class FaceFinder:
         it that of the network; None below -1 or elsewhere.
         """
         unit = np.asarray(unit_from_plate, np.float64)
-        chip = cut_chip(_checked(image_u8), unit, SCORE_BOX_PX)
+        chip = cut_chip(_checked(image_u8), unit, SCORE_BOX_PX, sampled)
         score = _score_in(chip, self.detect(chip.image, 0, None, WEAK_SCORE))
         if score is None or score < HALF_BELIEVED:
             vouched = self._network_score_at(image_u8, unit)
             return score if vouched is None else vouched
         return score
+
+    def picture(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> NDArray[np.uint8]:
+        """The face at `unit_from_plate` in grey, for registration (`chips.face_picture`)."""
+        return face_picture(_checked(image_u8), np.asarray(unit_from_plate, np.float64), sampled)
 
     def embedding(self, image_u8: NDArray[np.uint8], landmarks_px: ArrayLike) -> NDArray[np.float32]:
         """(128,) identity of a face; faces of one person lie nearer than about 0.6 in Euclidean distance."""
@@ -239,10 +256,20 @@ class FaceFinder:
         if points.shape != (68, 2):
             raise ValueError(f"need (68, 2) landmarks, got {points.shape}")
         # On an enlarged chip dlib's whole pixels cost nothing.
-        chip = cut_chip(_checked(image_u8), unit_from_landmarks(points), CHIP_BOX_PX)
+        chip = cut_chip(_checked(image_u8), unit_from_landmarks(points), CHIP_BOX_PX, sampled, WIDE_MARGIN)
         parts = [dlib.point(round(x), round(y)) for x, y in chip.to_chip(points)]
         shape = dlib.full_object_detection(_rectangle(chip.box), dlib.points(parts))
         return np.asarray(self._resnet.compute_face_descriptor(chip.image, shape), np.float32)
+
+
+def sampled(image_u8: NDArray[np.uint8], image_from_chip: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    """`chips.Sampler` by dlib, also for H×W pictures."""
+    reach = (side - 1) / 2  # from the middle to the centres of the outermost pixels
+    (x, y), along = apply(image_from_chip, np.array([reach, reach])).tolist(), image_from_chip[:2, 0]
+    half = reach * float(np.hypot(*along))
+    box = dlib.drectangle(x - half, y - half, x + half, y + half)
+    chip = dlib.chip_details(box, dlib.chip_dims(side, side), float(np.arctan2(along[1], along[0])))
+    return np.asarray(dlib.extract_image_chip(np.ascontiguousarray(image_u8), chip))
 
 
 def find_model(name: str, folder: Path | None = None) -> Path:

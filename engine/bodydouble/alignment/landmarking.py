@@ -16,6 +16,13 @@ from bodydouble.alignment.geometry import similarity_scale, unit_from_landmarks
 
 Points = NDArray[np.float64]
 
+NINE: Points = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)])
+"""Where the nine predictions look: shifts in steps of `beta` box widths, right and down."""
+THREES = tuple(NINE[list(three)] for three in ((0, 5, 7), (6, 1, 5), (8, 1, 3), (2, 3, 7)))
+"""Three of them that cancel out and lie as far off as the nine on average; each a quarter turn on from the one before.
+A face that is followed is looked at by one of the threes, in turn by the frame number: the shot solve averages over
+frames, so frame by frame the nine say little more (docs/alignment.md)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -50,7 +57,8 @@ class Landmarks:
     """The nine-fold landmarks of one face, in pixels.
 
     `points_px`: (68, 2), iBUG order. `spread`: how far the nine predictions lie apart (RMS, in widths of the detector's
-    box). `irises_px`: (2, 2), `oval_px`: (36, 2), `presence`: as in `Prediction`, the mean of the nine.
+    box; of three, what nine are expected to have). `irises_px`: (2, 2), `oval_px`: (36, 2), `presence`: as in
+    `Prediction`, the mean.
     """
 
     points_px: Points
@@ -73,25 +81,29 @@ def landmarks_in_box(
 
 
 def refined_landmarks(
-    landmarker: Landmarker, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike, beta: float = 0.05
+    landmarker: Landmarker,
+    image_u8: NDArray[np.uint8],
+    unit_from_plate: ArrayLike,
+    beta: float = 0.05,
+    looks: Points = NINE,
 ) -> Landmarks:
-    """Mean of nine predictions on the upright face that lies about at `unit_from_plate`.
+    """Mean of nine predictions (or `looks`) on the upright face that lies about at `unit_from_plate`.
 
     One where the detector would put its box, eight shifted by `beta` of the box's width: Naruniec et al.,
     *High-Resolution Neural Face Swapping for Visual Effects*, EGSR 2020, section 3.1.
     """
     unit = np.asarray(unit_from_plate, np.float64)
-    step = beta * BOX_WIDTH
-    shifts = np.array([(dx, dy) for dx in (-step, 0, step) for dy in (-step, 0, step)])
-    nine = landmarker.predict(image_u8, unit, shifts)
-    mean = nine.points_px.mean(axis=0)
-    spread_px = float(np.sqrt(((nine.points_px - mean) ** 2).sum(axis=2).mean()))
+    found = landmarker.predict(image_u8, unit, looks * (beta * BOX_WIDTH))
+    mean = found.points_px.mean(axis=0)
+    square_px = float(((found.points_px - mean) ** 2).sum(axis=2).mean())
+    # The mean of a few lies nearer to each of them than that of many.
+    square_px *= (len(NINE) - 1) / len(NINE) * len(looks) / (len(looks) - 1)
     return Landmarks(
         mean,
-        spread_px * similarity_scale(unit) / BOX_WIDTH,
-        _mean(nine.irises_px),
-        _mean(nine.oval_px),
-        None if nine.presence is None else float(nine.presence.mean()),
+        np.sqrt(square_px) * similarity_scale(unit) / BOX_WIDTH,
+        _mean(found.irises_px),
+        _mean(found.oval_px),
+        None if found.presence is None else float(found.presence.mean()),
     )
 
 

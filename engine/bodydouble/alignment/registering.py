@@ -86,7 +86,7 @@ def measure_motions(pictures: Mapping[int, NDArray[np.uint8]], points: Points) -
 
 def normalised(picture_u8: NDArray[np.uint8]) -> Picture:
     """An H×W grey picture with local mean 0 and local contrast about 1, so that light may change between frames."""
-    grey = _binomial(picture_u8.astype(np.float32))
+    grey = _binomial(picture_u8)
     mean = _box_mean(grey, NORMAL_RADIUS)
     variance = np.maximum(_box_mean(grey * grey, NORMAL_RADIUS) - mean * mean, 0.0)
     contrast = np.sqrt(variance + np.float32(NORMAL_FLOOR**2))
@@ -206,20 +206,31 @@ def _bilinear(picture: Picture, x: Picture, y: Picture) -> Picture:
     return result
 
 
-def _binomial(grey: Picture) -> Picture:
+def _binomial(picture_u8: NDArray[np.uint8]) -> Picture:
     """Smoothed by the binomial filter of five taps (σ = 1 px), edges repeated."""
-    for axis in (0, 1):
-        padded = np.pad(grey, [(2, 2) if a == axis else (0, 0) for a in (0, 1)], mode="edge").swapaxes(0, axis)
-        total = (padded[:-4] + padded[4:] + 4 * (padded[1:-3] + padded[3:-1]) + 6 * padded[2:-2]) / 16
-        grey = total.swapaxes(0, axis).astype(np.float32)
-    return grey
+    padded = np.pad(picture_u8.astype(np.uint16), 2, mode="edge")
+    for _ in range(4):  # of two taps, four times: at most 255 · 16 · 16, which 16 bits hold
+        padded = padded[:-1] + padded[1:]
+    for _ in range(4):
+        padded = padded[:, :-1] + padded[:, 1:]
+    return np.asarray(padded * np.float32(1 / 256), np.float32)
 
 
 def _box_mean(grey: Picture, radius: int) -> Picture:
     """Mean over a box of 2 · radius + 1 pixels, edges repeated."""
     side = 2 * radius + 1
-    padded = np.pad(grey, ((radius + 1, radius), (radius + 1, radius)), mode="edge").astype(np.float64)
-    sums = padded.cumsum(axis=0).cumsum(axis=1)
-    total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    mean: Picture = (total / side**2).astype(np.float32)
-    return mean
+    padded = np.pad(grey, radius, mode="edge")
+    sums = _running_sums(_running_sums(padded, side).T, side).T
+    return np.asarray(sums * np.float32(1 / side**2), np.float32)
+
+
+def _running_sums(values: Picture, side: int) -> Picture:
+    """Sums of `side` rows each, out of sums of 1, 2, 4, … rows: (H - side + 1, W)."""
+    count, done, power = len(values) - side + 1, 0, values
+    total = np.zeros((count, *values.shape[1:]), np.float32)
+    for bit in range(side.bit_length()):
+        if side >> bit & 1:
+            total += power[done : done + count]
+            done += 1 << bit
+        power = power[: -(1 << bit)] + power[1 << bit :]
+    return total

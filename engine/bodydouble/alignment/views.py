@@ -23,12 +23,15 @@ from bodydouble.alignment.geometry import apply, plate_from_square
 from bodydouble.plates.plate import Plate
 
 Pixels = NDArray[np.uint8]
+Codes = NDArray[np.uint16]
 Box = tuple[int, int, int, int]
 
 FACE_PX = 200.0
 """A face whose box is at least twice as wide is shrunk until it is less than that."""
-ROOM = 0.25
-"""Room around the chip of a face, in box widths: the head turns and moves."""
+ROOM = 0.12
+"""Room around the chip of a face, in box widths: the head turns and moves, and networks look at more."""
+INFINITE = 0x7C00
+"""The bits of Inf as a half float; what is above, up to the sign, is NaN."""
 LUMINANCE = np.array([0.2722, 0.6741, 0.0537], np.float32)  # ACEScg
 MIDDLE_GREY = 0.18
 
@@ -83,17 +86,24 @@ class PictureViews:
 class PlateViews:
     """Views of a frame.
 
-    `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg. `face_px`: as `FACE_PX`.
+    `convert`: from H×W×3 float32 as in the file to scene-linear ACEScg. `linear`: whether the file is scene-linear. It
+    is then looked at in its own primaries, which a face shows as well: converting is dear. `face_px`: as `FACE_PX`.
     """
 
-    def __init__(self, picture: Plate, convert: Callable[[np.ndarray], np.ndarray], face_px: float = FACE_PX) -> None:
-        self._picture, self._convert, self._face_px = picture, convert, face_px
+    def __init__(
+        self,
+        picture: Plate,
+        convert: Callable[[np.ndarray], np.ndarray],
+        linear: bool = False,
+        face_px: float = FACE_PX,
+    ) -> None:
+        self._picture, self._convert, self._linear, self._face_px = picture, convert, linear, face_px
         self._last: tuple[Box, int, View] | None = None
 
     def whole(self, size: int) -> View:
         picture = self._picture
         region = (0, 0, picture.width, picture.height)
-        step = max(1, max(picture.width, picture.height) // size)
+        step = _step(max(picture.width, picture.height) / size)
         if picture.pixel_aspect != 1:
             return _shrunk(self._unsqueezed(self._view(region, step)), size)
         return self._view(region, step, size)
@@ -104,7 +114,7 @@ class PlateViews:
             return self._full
         box = box_from_unit(unit_from_plate)
         width = max(box[2] - box[0], box[3] - box[1])
-        step = max(1, int(width / self._face_px))
+        step = _step(width / self._face_px)
         needed = self._region(box, width * CHIP_MARGIN, step)
         if self._last is not None and self._last[1] == step and _contains(self._last[0], needed):
             return self._last[2]
@@ -138,21 +148,30 @@ class PlateViews:
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
     def _view(self, region: Box, step: int, size: int | None = None) -> View:
-        """A region of the display window, averaged over squares of `step` pixels; what is left over is cut off.
+        """A region of the display window, averaged over squares of `step` pixels (a power of two); an odd last one is
+        cut off.
 
         `size`: then brought to at most so many pixels, before its colour is converted: that is the dear part.
         """
-        x0, y0, x1, y1 = region
-        columns, rows = max(1, (x1 - x0) // step), max(1, (y1 - y0) // step)
-        rgb = self._picture.rgb((x0, y0, min(x1, x0 + columns * step), min(y1, y0 + rows * step)))
-        if step > 1:
-            rgb = _averaged(rgb, step, rows, columns)
+        x0, y0, _, _ = region
+        codes = _codes(self._picture.half_rgb(region))
+        for _ in range(step.bit_length() - 1):
+            codes = _halved(codes)
         middle = (step - 1) / 2
         to_view = np.array([[1 / step, 0, -(x0 + middle) / step], [0, 1 / step, -(y0 + middle) / step], [0, 0, 1.0]])
-        if size is not None and max(rgb.shape[:2]) > size:
-            fitted, view_from_larger = _fitted(rgb.shape[:2], size)
-            rgb, to_view = _interpolated(rgb, *fitted), view_from_larger @ to_view
-        return View(_encoded(self._convert(rgb), self._curve), to_view)
+        if size is not None and max(codes.shape[1:]) > size:
+            fitted, view_from_larger = _fitted(codes.shape[1:], size)
+            codes, to_view = _interpolated(codes, *fitted), view_from_larger @ to_view
+        return View(self._shown(codes), to_view)
+
+    def _shown(self, codes: Codes) -> Pixels:
+        """H×W×3 display-encoded pixels of 3×H×W bits of half floats in the file's colours."""
+        if not self._linear:
+            return _encoded(self._convert(_light(codes)), self._curve)
+        shown = np.empty((*codes.shape[1:], 3), np.uint8)
+        for channel, plane in enumerate(codes):
+            shown[..., channel] = self._curve.take(plane)
+        return shown
 
     def _unsqueezed(self, view: View) -> View:
         """The picture in square pixels: as high as it was, `pixel_aspect` times as wide."""
@@ -189,12 +208,13 @@ def encoding_table(factor: float) -> Pixels:
 
     The shoulder above one half keeps highlights apart. NaN and what is below 0 are black, Inf is white.
     """
-    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float64)
-    exposed = np.clip(np.nan_to_num(halves, nan=0.0, posinf=np.inf, neginf=0.0), 0.0, None) * factor
+    exposed = np.arange(INFINITE + 1, dtype=np.uint16).view(np.float16).astype(np.float64) * factor
     with np.errstate(invalid="ignore"):  # the branch that is not taken of Inf
         shown = np.where(exposed <= 0.5, exposed, 1.0 - 0.5 * np.exp(1.0 - 2.0 * exposed))  # C1 at one half
     codes = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * np.maximum(shown, 1e-6) ** (1 / 2.4) - 0.055)
-    return np.rint(codes * 255).astype(np.uint8)
+    table = np.zeros(1 << 16, np.uint8)
+    table[: INFINITE + 1] = np.rint(codes * 255)
+    return table
 
 
 def to_detection_image(rgb: NDArray[np.float32]) -> Pixels:
@@ -207,15 +227,39 @@ def _encoded(rgb: NDArray[np.float32], curve: Pixels) -> Pixels:
         return curve.take(rgb.astype(np.float16).view(np.uint16))
 
 
-def _averaged(rgb: NDArray[np.float32], step: int, rows: int, columns: int) -> NDArray[np.float32]:
-    """Means of squares of `step` pixels."""
-    lines = rgb[::step][:rows].copy()
-    for y in range(1, step):
-        lines += rgb[y::step][:rows]
-    total = lines[:, ::step][:, :columns].copy()
-    for x in range(1, step):
-        total += lines[:, x::step][:, :columns]
-    return total * np.float32(1 / step**2)
+def _step(ratio: float) -> int:
+    """The largest power of two up to a ratio, at least 1."""
+    return 1 << max(0, int(np.floor(np.log2(max(ratio, 1.0)))))
+
+
+def _codes(halves: NDArray[np.float16]) -> Codes:
+    """The bits of half floats, which grow with what they stand for; NaN and what is below 0 become 0."""
+    bits = halves.view(np.int16)
+    if bits.max(initial=0) > INFINITE:
+        bits[bits > INFINITE] = 0
+    return np.maximum(bits, 0, out=bits).view(np.uint16)
+
+
+def _light(codes: Codes) -> NDArray[np.float32]:
+    """H×W×3 float32 of 3×H×W bits of half floats."""
+    rgb = np.empty((*codes.shape[1:], 3), np.float32)
+    for channel, plane in enumerate(codes.view(np.float16)):
+        rgb[..., channel] = plane
+    return rgb
+
+
+def _halved(codes: Codes) -> Codes:
+    """Means of squares of four pixels of (3, H, W), an odd last row or column left out; one alone stays.
+
+    Two codes fit into their type. A mean of the bits lies between the mean of what they stand for and that of its
+    logarithm, as one of display-encoded pixels does: highlights do not drown what is beside them.
+    """
+    height, width = codes.shape[1] // 2 * 2, codes.shape[2] // 2 * 2
+    if height:
+        codes = np.right_shift(codes[:, :height:2] + codes[:, 1:height:2], 1)
+    if width:
+        codes = np.right_shift(codes[:, :, :width:2] + codes[:, :, 1:width:2], 1)
+    return codes
 
 
 def _shrunk(view: View, size: int) -> View:
@@ -234,16 +278,16 @@ def _fitted(shape: tuple[int, int], size: int) -> tuple[tuple[int, int], NDArray
     return (rows, columns), np.array([[per_x, 0, (per_x - 1) / 2], [0, per_y, (per_y - 1) / 2], [0, 0, 1.0]])
 
 
-def _interpolated(rgb: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """The picture, at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
-    for axis, count in ((0, rows), (1, columns)):
-        at = (np.arange(count) + 0.5) * (rgb.shape[axis] / count) - 0.5
-        low = np.clip(at.astype(int), 0, rgb.shape[axis] - 2) if rgb.shape[axis] > 1 else np.zeros(count, int)
-        share = (at - low).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-        lower, upper = rgb.take(low, axis), rgb.take(np.minimum(low + 1, rgb.shape[axis] - 1), axis)
-        with np.errstate(invalid="ignore"):  # between Infs
-            upper -= lower
-            upper *= share
-            lower += upper
-        rgb = lower
-    return rgb
+def _interpolated(codes: Codes, rows: int, columns: int) -> Codes:
+    """(3, H, W), at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
+    values: NDArray[np.float32] = codes.astype(np.float32)
+    for axis, count in ((1, rows), (2, columns)):
+        at = (np.arange(count) + 0.5) * (values.shape[axis] / count) - 0.5
+        low = np.clip(at.astype(int), 0, max(0, values.shape[axis] - 2))
+        share = (at - low).astype(np.float32).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        lower, upper = values.take(low, axis), values.take(np.minimum(low + 1, values.shape[axis] - 1), axis)
+        upper -= lower
+        upper *= share
+        lower += upper
+        values = lower
+    return values.astype(np.uint16)

@@ -140,6 +140,10 @@ class Colour:
             ocio.ColorSpaceTransform(src=self.resolve(source), dst=self.resolve(destination)), exact=True
         )
 
+    def is_linear(self, name: str) -> bool:
+        """Whether a space's values are proportional to light in the scene. Errors: UnknownColourSpaceError."""
+        return bool(self._config.isColorSpaceLinear(self.resolve(name), ocio.REFERENCE_SPACE_SCENE))
+
     def display(
         self, source: str, view: str | None = None, display: str | None = None, look: str | None = None
     ) -> Converter:

@@ -174,17 +174,29 @@ class Plate:
         Values are the file's own: scene-linear for EXR, encoded in [0, 1] for 8- and 16-bit files. NaN and Inf are
         passed on as they are. Errors: PlateError for channels of whole numbers.
         """
-        main, region = self.main, region or (0, 0, self.width, self.height)
-        if any(main.channel(name).dtype.kind == "u" for name in self.picture.rgb):
-            raise PlateError(f"{self.path}: {', '.join(self.picture.rgb)} hold whole numbers, no light.")
+        region = region or (0, 0, self.width, self.height)
         result = np.zeros((-(-(region[3] - region[1]) // step), -(-(region[2] - region[0]) // step), 3), np.float32)
+        self._put_rgb(result.transpose(2, 0, 1), region, step)
+        return result
+
+    def half_rgb(self, region: Region) -> np.ndarray:
+        """3×H×W float16 of a region, as `rgb`; what half cannot hold is Inf."""
+        result = np.zeros((3, region[3] - region[1], region[2] - region[0]), np.float16)
+        with np.errstate(over="ignore"):
+            self._put_rgb(result, region, 1)
+        return result
+
+    def _put_rgb(self, planes: np.ndarray, region: Region, step: int) -> None:
+        """Fill 3×H×W `planes` where the file has data."""
+        main, names = self.main, self.picture.rgb
+        if any(main.channel(name).dtype.kind == "u" for name in names):
+            raise PlateError(f"{self.path}: {', '.join(names)} hold whole numbers, no light.")
         inner, source = _overlap(region, main.data_region)
         if step > 1:
             pairs = [_every(step, *axis) for axis in zip(inner, source, strict=True)]
             inner, source = (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])
-        for index, name in enumerate(self.picture.rgb):
-            result[(*inner, index)] = main.channel(name)[source]
-        return result
+        for plane, name in zip(planes, names, strict=True):
+            plane[inner] = main.channel(name)[source]
 
     def alpha(self, region: Region | None = None) -> np.ndarray | None:
         """H×W float32 coverage of a region, 0 where the file has no data; None for a picture without alpha."""
