@@ -32,16 +32,16 @@ PATCH_STEP = 4
 NORMAL_RADIUS = 12
 NORMAL_FLOOR = 10.0
 """Local normalisation: radius of the box, and the standard deviation in code values that counts as texture."""
-AFFINE_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 0.3, 35.0, 0.1
-"""Prior on the shifts: standard deviation of the affine part, of the smooth part (which agrees over `SMOOTH_REACH_PX`),
-and of each landmark's own."""
+AFFINE_PX, AFFINE_REACH_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 60.0, 0.3, 35.0, 0.1
+"""Prior on the shifts: standard deviation of the affine part (in the middle; as much again so far from it), of the
+smooth part (which agrees over `SMOOTH_REACH_PX`), and of each landmark's own."""
 MODES_FILE = Path(__file__).with_name("face_modes.npy")
 """(25, 68, 2) principal movements of faces, each times its standard deviation over poses and expressions, in sides of
 the crop: `benchmarks/face_modes.py`."""
 MODE_SHARE = 0.14
 """The share of it that a face moves from one frame to the next."""
 LIDS = [37, 38, 40, 41, 43, 44, 46, 47]
-LID_SIZE, LID_PX = 0.35, 0.2
+LID_SIZE, LID_PX = 0.2, 0.2
 """Lids slide over what is around them: their patches are smaller by a factor, and each may go its own way further."""
 SAMPLES = 20.0
 """How many independent samples a patch counts for; its pixels are correlated."""
@@ -51,7 +51,7 @@ LEAST_AGREEMENT = 0.01
 DISTANCES = (1, 2)
 """Frames apart that are registered."""
 ITERATIONS = 6
-CONVERGED_PX = 0.03
+CONVERGED_PX = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +106,16 @@ class Patches:
         sizes = _of_marks(1.0, LID_SIZE)[:, None]
         self._x, self._y = x * sizes, y * sizes  # N, samples
         self._window = (window / window.sum()).astype(np.float32)
-        self._values = self._centred(picture, points)
-        self._gradient_x = self._centred(np.asarray(np.gradient(picture, axis=1), np.float32), points)
-        self._gradient_y = self._centred(np.asarray(np.gradient(picture, axis=0), np.float32), points)
+        x, y = self._x, self._y
+        self._powers = np.stack([x, y, x * x / 2, x * y, y * y / 2], axis=2)  # N, samples, 5
+        either = _either_covariance(points)
+        self._bend = _field_derivatives(points) @ np.linalg.inv(either)  # 5, N, N
+        at = self._moved(points)
+        self._values = self._centred(picture, *at)
+        self._gradient_x = self._centred(np.asarray(np.gradient(picture, axis=1), np.float32), *at)
+        self._gradient_y = self._centred(np.asarray(np.gradient(picture, axis=0), np.float32), *at)
         self._variance = self._values**2 @ self._window
-        self._prior = np.linalg.inv(_prior_covariance(points))
+        self._prior = np.linalg.inv(_modes_covariance() + np.kron(np.eye(2), either))
 
     def find(self, other: Picture, guess: Points) -> Motion:
         """The motion of the patches to another picture; `guess`: (68, 2) where the landmarks are expected there."""
@@ -118,7 +123,7 @@ class Patches:
         here, diagonal = guess.copy(), np.arange(count)
         system = np.empty((2 * count, 2 * count))
         for _ in range(ITERATIONS):
-            difference = self._values - self._centred(other, here)
+            difference = self._values - self._centred(other, *self._moved(here))
             error = difference**2 @ self._window
             weight = self._window / (1 + (difference / OUTLIER) ** 2)
             trust = SAMPLES / np.maximum(error, 0.02)
@@ -148,11 +153,16 @@ class Patches:
         known = np.clip(agreement, LEAST_AGREEMENT, 1) ** 2
         return Motion(here - self.points, _marginal_information(system) * known[:, None, None], agreement)
 
-    def _centred(self, picture: Picture, points: Points) -> Picture:
-        """(N, samples) of the picture in the patches around points, each patch without its mean."""
-        values = _bilinear(
-            picture, points[:, :1].astype(np.float32) + self._x, points[:, 1:].astype(np.float32) + self._y
-        )
+    def _moved(self, points: Points) -> tuple[Picture, Picture]:
+        """x and y, (N, samples) each, of the patches' samples when the landmarks have moved to points."""
+        bend = (self._bend @ (points - self.points)).transpose(2, 1, 0).astype(np.float32)  # x and y, N, 5
+        away_x, away_y = (self._powers @ bend[..., None])[..., 0]
+        x, y = points.astype(np.float32).T[..., None]
+        return x + self._x + away_x, y + self._y + away_y
+
+    def _centred(self, picture: Picture, x: Picture, y: Picture) -> Picture:
+        """(N, samples) of the picture at x and y, each patch without its mean."""
+        values = _bilinear(picture, x, y)
         return values - (values @ self._window)[:, None]
 
 
@@ -163,17 +173,28 @@ def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
     return values
 
 
-def _prior_covariance(points: Points) -> NDArray[np.float64]:
-    """(2N, 2N) covariance of the shifts in px², all x before all y."""
+def _either_covariance(points: Points) -> NDArray[np.float64]:
+    """(N, N) covariance in px² of the shifts along x, and of those along y, without what faces do."""
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    # In units of the distance at which an affine motion has moved by as much again as in the middle.
-    centred = (points - points.mean(axis=0)) / 60.0
-    either = (
+    centred = (points - points.mean(axis=0)) / AFFINE_REACH_PX
+    return np.asarray(
         AFFINE_PX**2 * (1 + centred @ centred.T)
         + SMOOTH_PX**2 * np.exp(-squared / (2 * SMOOTH_REACH_PX**2))
         + np.diag(_of_marks(OWN_PX, LID_PX) ** 2)
     )
-    return _modes_covariance() + np.kron(np.eye(2), either)
+
+
+def _field_derivatives(points: Points) -> NDArray[np.float64]:
+    """(5, N, N) covariance of the shifts' field around each landmark with the shift of each.
+
+    The field's derivatives along x, y, xx, xy, yy; what is a landmark's own is no part of the field.
+    """
+    dx, dy = np.moveaxis((points[None] - points[:, None]) / SMOOTH_REACH_PX, -1, 0)  # from here to there
+    smooth = SMOOTH_PX**2 * np.exp(-(dx**2 + dy**2) / 2)
+    slope = AFFINE_PX**2 * (points - points.mean(axis=0)).T[:, None] / AFFINE_REACH_PX**2  # 2, 1, N
+    first = [smooth * d / SMOOTH_REACH_PX + along for d, along in zip((dx, dy), slope, strict=True)]
+    second = [smooth * part / SMOOTH_REACH_PX**2 for part in (dx**2 - 1, dx * dy, dy**2 - 1)]
+    return np.stack([*first, *second])
 
 
 @cache
