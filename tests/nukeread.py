@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 import struct
+import subprocess
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +97,36 @@ def read_script(text: str) -> ReadScript:
     tcl.eval(text)
     assert len(groups) == 1, "a group is not ended"
     return script
+
+
+STUBS = """
+proc version args {}
+proc push node {}
+proc stack depth { return node }
+proc add_layer words {}
+proc end_group {} { puts end }
+proc unknown {kind body} { puts "$kind [llength $body]" }
+"""
+"""What tclsh needs to run a script of Nuke's."""
+
+
+def tclsh_says(text: str) -> list[str]:
+    """What a script prints in `tclsh` with stubs for Nuke's commands: its classes, with how many words they have."""
+    tclsh = shutil.which("tclsh")
+    if tclsh is None:
+        pytest.skip("no tclsh on this machine; the other tests use Python's own Tcl")
+    done = subprocess.run([tclsh], input=STUBS + text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def nkparser_complaints(text: str, *harmless: str) -> list[str]:
+    """What nkparser says is wrong with a script; a part of one has no Root, and may name nodes that nobody uses."""
+    nkparser = pytest.importorskip("nkparser")
+    script = nkparser.Script.from_string(text)
+    assert list(script.all_nodes())
+    known = ("missing-root", "orphaned-set", *harmless)
+    return [str(item) for item in script.diagnostics if item.code not in known]
 
 
 def unknown_links(nodes: Sequence[ReadNode], own: Collection[str] = ()) -> set[str]:

@@ -18,7 +18,16 @@ from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.swap.swaplayers import black_crop, write_patch
 from bodydouble_cli.main import run
-from nukeread import ReadScript, read_script, roto_points, tcl_list, unknown_links, value_at
+from nukeread import (
+    ReadScript,
+    nkparser_complaints,
+    read_script,
+    roto_points,
+    tcl_list,
+    tclsh_says,
+    unknown_links,
+    value_at,
+)
 from nukewords import EVERY_NODE, KNOBS, USER_KNOBS
 from tiny import face_at
 
@@ -154,12 +163,9 @@ def test_every_link_leads_somewhere_and_was_looked_up(text: str):
     assert unknown_links(script.nodes) == {"BD_gone.side", "smootherstep"}
 
 
-def test_nkparser_reads_the_script_without_complaint(text: str):
-    nkparser = pytest.importorskip("nkparser")
-    found = nkparser.Script.from_string(text)
-    serious = [str(item) for item in found.diagnostics if item.code not in ("missing-root", "orphaned-set")]
-    assert serious == []
-    assert found.find("BD_place").class_name == "CornerPin2D"
+def test_nkparser_and_tclsh_read_the_script_without_complaint(text: str, script: ReadScript):
+    assert nkparser_complaints(text) == []
+    assert [line.split()[0] for line in tclsh_says(text)] == [node.kind for node in script.nodes]
 
 
 def test_without_patches_the_tracks_and_the_matte_are_handed_over(handover: Handover, folder: Path):

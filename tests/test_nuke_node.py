@@ -234,6 +234,13 @@ def test_the_status_line_tells_the_confidence_during_and_after_align(nuke: FakeN
     lowest = min(found, key=lambda frame: found[frame])
     assert said[-1] == (f"aligned; confidence {found[lowest]:.2f} to {max(found.values()):.2f}, lowest at {lowest}")
     assert max(nuke.tasks[-1].values) == 100
+    # A frame that came since then has no face in the sidecar: the plate stays, and the node says so.
+    plate = Path(nuke._root.own["name"].raw).parent / "plate"
+    shutil.copy(plate / f"sh010_B.{LAST}.exr", plate / f"sh010_B.{LAST + 2}.exr")
+    nuke.frame(LAST + 2)
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert f"swapped {LAST + 2}; no face in {LAST + 2}, the plate stays" in node["status"].value()
 
 
 def test_the_plate_is_measured_by_a_button_and_before_a_range_but_not_before_a_frame(
@@ -564,6 +571,21 @@ def test_the_job_documents_are_ones_the_engine_takes(nuke: FakeNuke, tmp_path: P
     assert jobs.frame_range([1015, 1016, 1020]) == "1015-1016,1020"
 
 
+def test_the_colour_space_is_the_scripts_or_the_one_that_the_node_names(nuke: FakeNuke, tmp_path: Path):
+    node = body_double(nuke, tmp_path / "comp.nk")
+    read_shot = sys.modules["bodydouble_nuke.node"].read_shot
+    assert read_shot(node)[0].plate.colorspace == "Linear Rec.709 (sRGB)"
+    nuke._root.own["colorManagement"].raw, nuke._root.own["OCIO_config"].raw = (
+        "OCIO",
+        "fn-nuke_cg-config-v1.0.0_aces-v1.3",
+    )
+    assert read_shot(node)[0].plate.colorspace == "ACEScg"
+    node["colorspace"].setValue("Linear P3-D65")
+    shot, source = read_shot(node)
+    assert shot.plate.colorspace == "Linear P3-D65"
+    assert not source.render, "the Read is in the working space as before: its files are taken"
+
+
 def test_the_farm_gets_what_the_node_asks_for(nuke: FakeNuke, tmp_path: Path):
     node = body_double(nuke, tmp_path / "comp.nk")
     shot, _ = sys.modules["bodydouble_nuke.node"].read_shot(node)
@@ -571,6 +593,9 @@ def test_the_farm_gets_what_the_node_asks_for(nuke: FakeNuke, tmp_path: Path):
     own, swap = words[: words.index("--")], words[words.index("--") + 1 :]
     assert own[:2] == ["openjd", shot.plate.pattern]
     assert dict(zip(own[2::2], own[3::2], strict=True)) == {
+        "--person": "0",
+        "--settings": shot.look_file,
+        "--measures": shot.own_measures,
         "--out": shot.result,
         "--model": shot.model,
         "--persona": "A",
@@ -581,7 +606,17 @@ def test_the_farm_gets_what_the_node_asks_for(nuke: FakeNuke, tmp_path: Path):
         "--name": "sh010",
         "--bundle": f"{shot.folder}/farm",
     }
-    assert swap == ["--person", "0", "--settings", shot.look_file, "--layers", "--on-no-face", "plate", "--overwrite"]
+    assert swap == ["--layers", "--on-no-face", "plate", "--overwrite"]
+
+    # The farm's own program takes these words, and makes what is missing.
+    from bodydouble_cli.main import run as bodydouble
+
+    Path(shot.folder).mkdir(parents=True)
+    Path(shot.look_file).write_text(json.dumps(shot.look.document()), encoding="utf-8")
+    words[words.index("--frames") + 1] = f"{FIRST}-{LAST}"
+    assert bodydouble(["submit", *words]) == 0
+    template = json.loads((Path(shot.folder) / "farm" / "template.json").read_text(encoding="utf-8"))
+    assert [step["name"] for step in template["steps"]] == ["Align", "Measure", "Swap", "Review"]
 
 
 def test_submitting_tells_what_the_farm_said(nuke: FakeNuke, tmp_path: Path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bodydouble.settings import SwapSettings
-from nukeread import ReadScript, read_script, unknown_links
+from nukeread import ReadScript, nkparser_complaints, read_script, tclsh_says, unknown_links
 from nukewords import (
     EVERY_NODE,
     EVERY_NODE_SEEN,
@@ -29,16 +29,6 @@ PLUGIN = Path(__file__).parent.parent / "nuke_plugin"
 PACKAGE = PLUGIN / "bodydouble_nuke"
 GIZMO = (PLUGIN / "gizmos" / "BodyDouble.gizmo").read_text(encoding="utf-8")
 SOURCES = sorted([*PACKAGE.glob("*.py"), PLUGIN / "init.py", PLUGIN / "menu.py"])
-
-# What a few lines of tclsh need to run a script of Nuke's.
-STUBS = """
-proc version args {}
-proc push node {}
-proc stack depth { return node }
-proc add_layer words {}
-proc end_group {} { puts end }
-proc unknown {kind body} { puts "$kind [llength $body]" }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -125,22 +115,15 @@ def test_every_knob_tells_in_plain_words_what_it_is_for(gizmo: ReadScript):
 
 
 def test_nkparser_reads_the_gizmo():
-    nkparser = pytest.importorskip("nkparser")
     # It looks for a group's nodes inside the group's braces, where Nuke never writes them: read them as a script.
-    script = nkparser.Script.from_string(GIZMO.replace("end_group", ""))
-    assert len(list(script.all_nodes())) > 15
-    harmless = ("missing-root", "orphaned-set", "empty-name")
-    assert [str(item) for item in script.diagnostics if item.code not in harmless] == []
+    text = GIZMO.replace("end_group", "")
+    assert nkparser_complaints(text, "empty-name") == []
 
 
 def test_tclsh_runs_the_gizmo():
-    tclsh = shutil.which("tclsh")
-    if tclsh is None:
-        pytest.skip("no tclsh on this machine; the other tests use Python's own Tcl")
-    done = subprocess.run([tclsh], input=STUBS + GIZMO, capture_output=True, text=True, timeout=30, check=False)
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[0].startswith("Gizmo ")
-    assert done.stdout.splitlines()[-1] == "end"
+    said = tclsh_says(GIZMO)
+    assert said[0].startswith("Gizmo ")
+    assert said[-1] == "end"
 
 
 def test_every_setting_of_the_node_is_one_of_the_engine_and_a_knob(gizmo: ReadScript):

@@ -17,7 +17,7 @@ from bodydouble.exports.scripting import ScriptedPersona, export_torchscript
 from bodydouble.network.checkpoint import load_comb, read_card, write_json
 from bodydouble.plates.modelspace import from_model, to_model
 from bodydouble.swap.swapstages import decode, encode
-from nukeread import read_script
+from nukeread import nkparser_complaints, read_script, tclsh_says, unknown_links
 from nukewords import EVERY_NODE, KNOBS
 from tiny import tiny_comb
 
@@ -136,7 +136,11 @@ def test_the_nuke_script_names_the_module_without_an_absolute_path(written: Scri
     assert {words[1] for words in creator.user_knobs} == {"strength", "stops"}
     for node in script.nodes:
         assert set(node.knobs) <= KNOBS[node.kind] | EVERY_NODE | {"strength", "stops"}
-    assert "\\" not in written.script.read_text(encoding="utf-8")
+    text = written.script.read_text(encoding="utf-8")
+    assert "\\" not in text
+    assert unknown_links(script.nodes) == set()
+    assert nkparser_complaints(text) == []
+    assert [line.split()[0] for line in tclsh_says(text)] == ["StickyNote", "CatFileCreator"]
 
 
 def test_an_export_is_not_replaced_unasked(written: ScriptedPersona, model: Path):

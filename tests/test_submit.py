@@ -130,6 +130,67 @@ def test_openjd_check_passes(tmp_path, options, faces):
     assert json.loads((bundle / "asset_references.json").read_text())["assetReferences"]["outputs"]["directories"]
 
 
+def test_a_look_its_measures_and_mattes_are_paths_that_a_farm_can_map(tmp_path):
+    shot, bundle = tiny_shot(tmp_path), tmp_path / "job"
+    (tmp_path / "shot.faces.json").unlink()
+    given = {
+        "--fix": tmp_path / "sh.fix.json",
+        "--settings": tmp_path / "look.settings.json",
+        "--measures": tmp_path / "made" / "sh.measures.json",
+        "--matte-in": tmp_path / "mattes" / "m.####.exr",
+        "--holdout": tmp_path / "hands" / "h.####.exr",
+    }
+    options = [str(word) for pair in given.items() for word in pair]
+    assert (
+        run(["submit", "openjd", *words_of(shot, tmp_path / "out"), *options, "--person", "1", "--bundle", str(bundle)])
+        == 0
+    )
+    template = json.loads((bundle / "template.json").read_text())
+    steps = {step["name"]: step for step in template["steps"]}
+    assert list(steps) == ["Align", "Measure", "Swap", "Review"]
+    for before, step in (("Align", "Measure"), ("Measure", "Swap"), ("Swap", "Review")):
+        assert steps[step]["dependencies"] == [{"dependsOn": before}]
+    words = {name: step["script"]["actions"]["onRun"]["args"] for name, step in steps.items()}
+    names = {"--settings": "Settings", "--measures": "Measures", "--matte-in": "Matte", "--holdout": "Holdout"}
+    for option, name in names.items():
+        assert words["Swap"][words["Swap"].index(option) + 1] == f"{{{{Param.{name}}}}}"
+    assert words["Align"][words["Align"].index("--fix") + 1] == "{{Param.Fix}}"
+    assert words["Measure"][words["Measure"].index("-o") + 1] == "{{Param.Measures}}"
+    for step in ("Measure", "Swap"):
+        assert words[step][words[step].index("--person") + 1] == "1"
+    values = {
+        one["name"]: one["value"]
+        for one in json.loads((bundle / "parameter_values.json").read_text())["parameterValues"]
+    }
+    assert [values[name] for name in ("Fix", *names.values())] == [str(path) for path in given.values()]
+    references = json.loads((bundle / "asset_references.json").read_text())["assetReferences"]
+    assert {str(tmp_path / "mattes"), str(tmp_path / "hands")} <= set(references["inputs"]["directories"])
+    assert str(tmp_path / "made") in references["outputs"]["directories"]
+    done = subprocess.run([tool("openjd"), "check", str(bundle / "template.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_is_there_already_is_made_by_no_step(tmp_path, capsys):
+    shot = tiny_shot(tmp_path)
+    measures = tmp_path / "sh.measures.json"
+    measures.write_text("{}")
+    options = ["--measures", str(measures), "--fix", str(tmp_path / "sh.fix.json"), "--dry-run"]
+    assert run(["submit", "openjd", *words_of(shot, tmp_path / "out"), *options]) == 0
+    template = json.loads(capsys.readouterr().out)
+    assert [step["name"] for step in template["steps"]] == ["Swap", "Review"]
+    assert "Fix" not in {one["name"] for one in template["parameterDefinitions"]}, "it was for the alignment"
+
+
+def test_opencue_gets_the_layers_in_their_order():
+    pytest.importorskip("outline", reason="PyOutline comes with the extra `farm`")
+    from bodydouble.farm.opencuejobs import opencue_outline
+
+    job = opencue_outline(submission(measure=True, measures="/o/sh.measures.json"), "film", "sh010", "anna")
+    assert [layer.get_name() for layer in job.get_layers()] == ["align", "measure", "swap", "review"]
+    for before, layer in zip(job.get_layers(), job.get_layers()[1:], strict=False):
+        assert [one.get_depend_on_layer().get_name() for one in layer.get_depends()] == [before.get_name()]
+
+
 @pytest.mark.parametrize("folders", [False, True], ids=["patterns", "folders"])
 def test_a_farm_is_told_what_is_a_file_what_a_folder_and_what_to_send_along(tmp_path, folders):
     shot, bundle = tiny_shot(tmp_path), tmp_path / "job"

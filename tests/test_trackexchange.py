@@ -14,6 +14,7 @@ from bodydouble.alignment.nuketracks import parse_tracks, tracker_text
 from bodydouble.alignment.shotfaces import Face, ShotFaces
 from bodydouble.alignment.trackexchange import CORNERS, read_moved, tracked_corrections, write_nuke_tracks
 from bodydouble.errors import SidecarError
+from nukeread import nkparser_complaints, tclsh_says
 
 FRAMES = range(1001, 1031)
 SIDE = 360.0
@@ -51,6 +52,9 @@ def test_what_nobody_moved_corrects_nothing(tmp_path: Path, suffix: str) -> None
 
 def test_nukes_tracks_are_the_landmarks_in_its_own_coordinates(tmp_path: Path) -> None:
     write_nuke_tracks(tmp_path / "tracks.nk", shot())
+    text = (tmp_path / "tracks.nk").read_text(encoding="utf-8")
+    assert nkparser_complaints(text) == []
+    assert {line.split()[0] for line in tclsh_says(text)} == {"Tracker4", "CornerPin2D"}
     text = (tmp_path / "tracks.nk").read_text()
     assert text.count("Tracker4 {") == text.count("CornerPin2D {") == 2
     face = shot().face(1001, 1)

@@ -44,6 +44,14 @@ _OPTIONS = (
         metavar="FILE",
         help="Shot faces; where the file does not exist yet the job makes it.  [default: OUT.faces.json]",
     ),
+    click.option("--person", type=int, help="Whose face.  [default: the most prominent person]"),
+    click.option("--fix", metavar="FILE", help="Frames placed by hand, where the job makes the shot faces."),
+    click.option("--settings", metavar="FILE", help="The look with its key frames: *.settings.json."),
+    click.option(
+        "--measures", metavar="FILE", help="Measures of the plate; where the file does not exist yet the job makes it."
+    ),
+    click.option("--matte-in", metavar="MATTE", help="Where the new face may show: images or a folder."),
+    click.option("--holdout", metavar="MATTE", help="What lies in front of it: images or a folder."),
     click.option("--review", metavar="DIR", help="Folder for the quality page.  [default: OUT.review]"),
     click.option("--frames", type=FramesType(), help="Frames, such as 1001-1100x2,1120.  [default: all of the plate]"),
     click.option(
@@ -79,9 +87,10 @@ def submission_options(command: Command) -> Command:
 
 @click.group(short_help="Make a shot a job of a farm engine.", epilog=EXIT_CODES)
 def submit() -> None:
-    """Make a shot a job of the farm engine that is there: align once, swap in pieces, review once.
+    """Make a shot a job of the farm engine that is there: align and measure once, swap in pieces, review once.
 
-    Everything after -- is given to `swap` as it stands. Paths must be those that the farm's machines know.
+    Everything after -- is given to `swap` as it stands. Paths must be those that the farm's machines know, or can map:
+    what an option of this command names is mapped, what stands after -- is not.
 
     \b
     Example:
@@ -146,6 +155,10 @@ def opencue(submission: Submission, dry_run: bool, show: str, shot: str, user: s
         _check_made(submission)
 
 
+def _absolute(path: str | None) -> str:
+    return "" if path is None else os.path.abspath(path)
+
+
 def _check_made(submission: Submission) -> None:
     """PyOutline's local backend does not tell of a task that failed. Errors: FramesFailedError."""
     from bodydouble.plates.frames import FrameRange
@@ -166,6 +179,12 @@ def _submission(
     model: Path,
     persona: str,
     faces: str | None,
+    person: int | None,
+    fix: str | None,
+    settings: str | None,
+    measures: str | None,
+    matte_in: str | None,
+    holdout: str | None,
     review: str | None,
     frames: FrameRange | None,
     frames_per_task: int,
@@ -197,6 +216,13 @@ def _submission(
         frames=chosen_frames(sequence, frames),
         chunk=frames_per_task,
         align=not os.path.exists(faces_path),
+        measure=measures is not None and not os.path.exists(measures),
+        person=person,
+        fix=_absolute(None if os.path.exists(faces_path) else fix),
+        settings=_absolute(settings),
+        measures=_absolute(measures),
+        matte=_absolute(matte_in),
+        holdout=_absolute(holdout),
         colorspace=colorspace,
         ocio=None if ocio is None else os.path.abspath(ocio),
         part=part,

@@ -11,14 +11,19 @@ SUBMIT_SECONDS = 120.0
 
 
 # What `submit` takes itself; everything else it hands on to `swap`.
-_OWN = ("out", "model", "persona", "faces", "frames", "production", "ocio", "colorspace")
+_OWN = (
+    "out", "model", "persona", "person", "faces", "frames", "production", "ocio", "colorspace", "settings", "measures",
+    "holdout",
+)  # fmt: skip
 
 
 def submit_arguments(shot: Shot, farm: str, frames: Sequence[int], chunk: int, name: str) -> list[str]:
-    """The words after `bodydouble submit`: align where it was not done, swap in tasks of `chunk` frames, review."""
-    arguments = swap_job(shot, frames)["arguments"]
+    """The words after `bodydouble submit`: align and measure where that was not done, swap in tasks of `chunk` frames,
+    review.
+    """
+    arguments = swap_job(shot, frames, measured=True)["arguments"]
     assert isinstance(arguments, dict)
-    own = {key: arguments.pop(key) for key in _OWN if key in arguments}
+    own = {key: arguments.pop(key) for key in _OWN if key in arguments} | ({"fix": shot.fix} if shot.fix else {})
     words = [farm, str(arguments.pop("plate")), *option_words(own), "--frames-per-task", str(chunk), "--name", name]
     if farm == "openjd":
         words += ["--bundle", joined(shot.folder, "farm")]

@@ -40,8 +40,9 @@ def plate_source(node: nuke.Gizmo, folder: str, environment: Mapping[str, str]) 
     above = node.input(PLATE)
     if above is None:
         raise ShotError("Connect the plate to the node's plate input.")
-    colorspace, ocio = working_space(nuke.root(), environment)
-    pattern = _file_above(above, colorspace)
+    working, ocio = working_space(nuke.root(), environment)
+    colorspace = str(node["colorspace"].value()).strip() or working
+    pattern = _file_above(above, working)
     if pattern is not None:
         return PlateSource(Plate(pattern, colorspace, ocio), False)
     return PlateSource(Plate(plate_pattern(folder), colorspace, ocio), True)

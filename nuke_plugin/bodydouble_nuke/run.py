@@ -108,7 +108,7 @@ class Run:
     def _do(self, step: Step) -> None:
         events: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._step = step.name
-        self._confidence = {}
+        self._confidence, self._faceless = {}, []
         self._worker.submit(step.job, events.put)
         self._tell(f"{step.name}: the engine starts", 0, 0)
         total, done, asked = 0, 0, False
@@ -140,6 +140,8 @@ class Run:
             return
         if step.name == "swap":
             self.landed.add(frame)
+            if event.get("shows") == "plate":
+                self._faceless.append(frame)
         if event.get("confidence") is not None:
             self._confidence[frame] = float(event["confidence"])
         if time.monotonic() - self._shown_at > SHOW_SECONDS:
@@ -206,8 +208,8 @@ class Run:
         words += confidence_words(dict(self._confidence))
         if self._failed:
             words.append(f"failed {frame_range(self._failed)}")
-        if self._faceless and self._purpose == "align":
-            words.append(f"no face in {frame_range(self._faceless)}")
+        if self._faceless:
+            words.append(f"no face in {frame_range(self._faceless)}{', the plate stays' if self.landed else ''}")
         if self.landed and self._shot.needs_own_measures and not self._shot.is_measured:
             words.append("without grain and blur, the plate is not measured")
         if self._cancelled.is_set() and not self.is_running:

@@ -21,7 +21,7 @@ from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.look import SETTINGS, write_look
 from bodydouble_nuke.mainthread import later
 from bodydouble_nuke.run import Run
-from bodydouble_nuke.shot import ShotError, frame_range, frames_on_disk, holdout_pattern, plate_pattern
+from bodydouble_nuke.shot import ShotError, drop_measures, frame_range, frames_on_disk, holdout_pattern, plate_pattern
 from bodydouble_nuke.steps import Purpose, steps_of
 from bodydouble_nuke.worker import Worker
 
@@ -195,6 +195,8 @@ def _submit(node: nuke.Gizmo) -> None:
     if source.render and set(frames) - _rendered(node, plates.PLATE):
         raise ShotError("The farm needs the plate as files: press Align first, which renders it, or connect a Read.")
     write_look(shot.look_file, shot.look)
+    if not shot.is_measured:
+        drop_measures(shot)  # the farm takes what is there for the right ones
     farm, chunk = str(node["farm_engine"].value()), int(node["chunk"].value())
     engine = find_engine(file_path(node, "engine"), os.environ)
     _aside(node, submit, engine, submit_arguments(shot, farm, frames, chunk, node.name()))

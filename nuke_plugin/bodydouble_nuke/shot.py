@@ -87,7 +87,8 @@ class Shot:
     @property
     def is_measured(self) -> bool:
         """Whether the node's own measures are there, made after the alignment and the model."""
-        return _written(self.own_measures) > max(map(_written, (self.faces, joined(self.model, "comb.json"))))
+        made, aligned, trained = map(_written, (self.own_measures, self.faces, joined(self.model, "comb.json")))
+        return aligned >= 0 and made > max(aligned, trained)
 
     @property
     def look_file(self) -> str:
@@ -147,6 +148,12 @@ def drop_drafts(folder: str, frames: Iterable[int]) -> None:
     for frame in frames:
         with contextlib.suppress(OSError):
             os.remove(numbered(draft_pattern(folder), frame))
+
+
+def drop_measures(shot: Shot) -> None:
+    """Remove the node's own measures, which are of an earlier alignment or model."""
+    with contextlib.suppress(OSError):
+        os.remove(shot.own_measures)
 
 
 def numbered(pattern: str, frame: int) -> str:

@@ -1,4 +1,4 @@
-"""Jobs for OpenCue, through PyOutline: layers align, swap and review, each after the one before.
+"""Jobs for OpenCue, through PyOutline: layers align, measure, swap and review, each after the one before.
 
 A frame of the layer swap is one piece of the shot's frames; its number counts the pieces.
 """
@@ -6,6 +6,7 @@ A frame of the layer swap is one piece of the shot's frames; its number counts t
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from bodydouble.errors import InputError, how_to_install
@@ -30,11 +31,19 @@ def opencue_outline(submission: Submission, show: str, shot: str, user: str) -> 
     if submission.memory_gib is not None:
         needs["memory"] = f"{submission.memory_gib:g}g"
     swap = ShellSequence("swap", commands=commands, service="bodydouble", **needs)
-    if submission.align:
-        words = [start, *submission.align_words(place, "opencue")]
-        align = Shell("align", command=words, range="1", service="bodydouble")
-        job.add_layer(align)
-        swap.depend_all(align)
+    once = [
+        ("align", submission.align, submission.align_words),
+        ("measure", submission.measure, submission.measure_words),
+    ]
+    layers = [
+        Shell(name, command=[start, *words(place, "opencue")], range="1", service="bodydouble")
+        for name, wanted, words in once
+        if wanted
+    ]
+    for before, layer in pairwise([*layers, swap]):
+        layer.depend_all(before)
+    for layer in layers:
+        job.add_layer(layer)
     # Numbered as the last piece: PyOutline's local backend knows no dependencies, it goes by number and order.
     words = [start, *submission.review_words(place, "opencue")]
     review = Shell("review", command=words, range=str(len(chunks)), service="bodydouble")

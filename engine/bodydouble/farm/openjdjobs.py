@@ -7,6 +7,7 @@ parameters of the job, so that a farm can map them; what was asked for once stan
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,27 @@ _LABELS = {
     "Faces": ("Shot faces", "INOUT", "Shot"),
     "Review": ("Review folder", "OUT", "Shot"),
     "Ocio": ("OpenColorIO config", "IN", "Colour"),
+    "Fix": ("Frames placed by hand", "IN", "Shot"),
+    "Settings": ("Look (.settings.json)", "IN", "Look"),
+    "Measures": ("Measures of the plate", "INOUT", "Look"),
+    "Matte": ("Matte", "IN", "Look"),
+    "Holdout": ("Holdout", "IN", "Look"),
 }
 
 
 def openjd_template(submission: Submission, warm: bool = False) -> dict[str, Any]:
-    """The job template: steps Align (unless the shot faces are there), Swap and Review, each after the one before.
+    """The job template: steps Align and Measure (where their files are still to be made), Swap and Review, each after
+    the one before.
 
     warm: swap by a worker that keeps the model between the tasks that one machine does one after the other.
     """
-    swap = _swap_step(submission, warm)
-    review = _step("Review", submission, submission.review_words(_parameter, "openjd"))
-    review["dependencies"] = [{"dependsOn": "Swap"}]
-    steps = [swap, review]
+    steps = [_swap_step(submission, warm), _step("Review", submission, submission.review_words(_parameter, "openjd"))]
+    if submission.measure:
+        steps.insert(0, _step("Measure", submission, submission.measure_words(_parameter, "openjd")))
     if submission.align:
-        swap["dependencies"] = [{"dependsOn": "Align"}]
         steps.insert(0, _step("Align", submission, submission.align_words(_parameter, "openjd")))
+    for before, step in pairwise(steps):
+        step["dependencies"] = [{"dependsOn": before["name"]}]
     return {
         "specificationVersion": SPECIFICATION,
         **({"extensions": ["TASK_CHUNKING"]} if submission.chunk > 1 else {}),
