@@ -320,13 +320,20 @@ def test_a_plate_that_is_no_file_is_rendered_by_the_hidden_write(nuke: FakeNuke,
     assert nuke.rendered == [FIRST, FIRST]
     # A holdout is rendered for the engine, too; here it covers all, so that the plate stays.
     node.setInput(2, node.input(0))
-    node["blend_holdout"].setValue(True)
+    node["blend_mattes"].setValue(True)
     nuke.press(node, "swap_frame")
     finished(nuke, node)
     assert nuke.rendered == [FIRST, FIRST, FIRST]
     assert (folder(script, node) / "holdout" / "holdout.1015.exr").exists()
     swapped = read_plate(folder(script, node) / "swap" / "swap.1015.exr").main
     assert not swapped.channel("bodydouble.matte").any()
+    # A matte does the opposite: this one is white all over.
+    node.setInput(2, None)
+    node.setInput(1, node.input(0))
+    nuke.press(node, "swap_frame")
+    finished(nuke, node)
+    assert (folder(script, node) / "matte" / "matte.1015.exr").exists()
+    assert read_plate(folder(script, node) / "swap" / "swap.1015.exr").main.channel("bodydouble.matte").any()
     assert_never_frozen(nuke)
 
 
@@ -557,7 +564,8 @@ def test_the_job_documents_are_ones_the_engine_takes(nuke: FakeNuke, tmp_path: P
     node = body_double(nuke, tmp_path / "comp.nk")
     node["fix"].setValue("/fixes/sh010.json")
     node["measures"].setValue("/measures/sh010.measures.json")
-    node["blend_holdout"].setValue(True)
+    node["blend_mattes"].setValue(True)
+    node.setInput(1, node.input(0))
     node.setInput(2, node.input(0))
     node["production"].setValue("demo")
     node["compression"].setValue("zips")

@@ -97,6 +97,7 @@ def test_the_gizmo_hangs_together(gizmo: ReadScript):
     assert links["FaceLayer"] == ["MatteLayer", "Result"], "no look changes it"
     assert links["PlateOut"] == ["plate"]
     assert links["HoldoutOut"] == ["holdout"]
+    assert links["MatteOut"] == ["matte"]
     numbers = {inner.name: inner.knobs.get("number", "0") for inner in gizmo.nodes[0].inside if inner.kind == "Input"}
     assert numbers == {"plate": "0", "matte": "1", "holdout": "2"}
 

@@ -13,7 +13,7 @@ SUBMIT_SECONDS = 120.0
 # What `submit` takes itself; everything else it hands on to `swap`.
 _OWN = (
     "out", "model", "persona", "person", "faces", "frames", "production", "ocio", "colorspace", "settings", "measures",
-    "holdout",
+    "matte_in", "holdout",
 )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def read_shot(node: nuke.Gizmo) -> tuple[Shot, plates.PlateSource]:
         production=str(node["production"].value()),
         fix=file_path(node, "fix"),
         measures=file_path(node, "measures"),
-        holdout=bool(node["blend_holdout"].value()) and node.input(plates.HOLDOUT) is not None,
+        mattes=tuple(plates.NAMES[index] for index in plates.handed_mattes(node)),
     )
     return shot, source
 

@@ -10,11 +10,12 @@ import nuke
 
 from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.mainthread import unrecorded
-from bodydouble_nuke.shot import Plate, ShotError, plate_pattern
+from bodydouble_nuke.shot import Plate, ShotError, input_pattern
 
-PLATE, HOLDOUT = 0, 2
+PLATE, MATTE, HOLDOUT = 0, 1, 2
 """Inputs of the node."""
-WRITES = {PLATE: "PlateOut", HOLDOUT: "HoldoutOut"}
+NAMES = {PLATE: "plate", MATTE: "matte", HOLDOUT: "holdout"}
+WRITES = {PLATE: "PlateOut", MATTE: "MatteOut", HOLDOUT: "HoldoutOut"}
 
 # Names that Nuke's own colour management has for its working space; a file in it needs no conversion.
 _WORKING = ("", "default", "linear", "scene_linear", "raw")
@@ -45,7 +46,7 @@ def plate_source(node: nuke.Gizmo, folder: str, environment: Mapping[str, str]) 
     pattern = _file_above(above, working)
     if pattern is not None:
         return PlateSource(Plate(pattern, colorspace, ocio), False)
-    return PlateSource(Plate(plate_pattern(folder), colorspace, ocio), True)
+    return PlateSource(Plate(input_pattern(folder, NAMES[PLATE]), colorspace, ocio), True)
 
 
 def _file_above(node: nuke.Node | None, working: str) -> str | None:
@@ -73,6 +74,12 @@ def working_space(root: nuke.Root, environment: Mapping[str, str]) -> tuple[str,
         return str(root["workingSpaceLUT"].value()) or "scene_linear", config
     is_aces = managed and "aces" in str(root["OCIO_config"].value()).lower()
     return (_ACES_WORKING if is_aces else _NUKE_WORKING), ""
+
+
+def handed_mattes(node: nuke.Gizmo) -> tuple[int, ...]:
+    """The inputs that the engine gets beside the plate. Main thread."""
+    wanted = bool(node["blend_mattes"].value())
+    return tuple(index for index in (MATTE, HOLDOUT) if wanted and node.input(index) is not None)
 
 
 def state_of(node: nuke.Gizmo, index: int) -> tuple[int, ...]:

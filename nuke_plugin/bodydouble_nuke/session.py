@@ -21,7 +21,7 @@ from bodydouble_nuke.knobs import file_path
 from bodydouble_nuke.look import SETTINGS, write_look
 from bodydouble_nuke.mainthread import later
 from bodydouble_nuke.run import Run
-from bodydouble_nuke.shot import ShotError, drop_measures, frame_range, frames_on_disk, holdout_pattern, plate_pattern
+from bodydouble_nuke.shot import ShotError, drop_measures, frame_range, frames_on_disk, input_pattern
 from bodydouble_nuke.steps import Purpose, steps_of
 from bodydouble_nuke.worker import Worker
 
@@ -92,8 +92,7 @@ def start(node: nuke.Gizmo, frames: Sequence[int], purpose: Purpose = "swap") ->
     inputs = [(plates.PLATE, nodes.frame_list(node) if whole else list(frames))] if source.render else []
     if purpose not in ("align", "measure"):
         write_look(shot.look_file, shot.look)
-        if shot.holdout:
-            inputs.append((plates.HOLDOUT, list(frames)))
+        inputs += [(index, list(frames)) for index in plates.handed_mattes(node)]
     if purpose == "render":
         _require_rendered(node, inputs)
         inputs = []
@@ -115,7 +114,7 @@ def _to_render(node: nuke.Gizmo, index: int, frames: Sequence[int]) -> list[tupl
 def _rendered(node: nuke.Gizmo, index: int) -> set[int]:
     """Frames of an input that lie in the node's folder."""
     folder = nodes.folder_of(node)
-    return set(frames_on_disk(plate_pattern(folder) if index == plates.PLATE else holdout_pattern(folder)))
+    return set(frames_on_disk(input_pattern(folder, plates.NAMES[index])))
 
 
 def _require_rendered(node: nuke.Gizmo, inputs: Sequence[tuple[int, Sequence[int]]]) -> None:
@@ -123,10 +122,10 @@ def _require_rendered(node: nuke.Gizmo, inputs: Sequence[tuple[int, Sequence[int
     for index, frames in inputs:
         missing = set(frames) - _rendered(node, index)
         if missing:
-            name = "plate" if index == plates.PLATE else "holdout"
+            name = plates.NAMES[index]
             raise ShotError(
-                f"The engine needs the {name} as files, and frames {frame_range(missing)} are not there. Nuke cannot "
-                "render them from inside a render: swap the range in the GUI once, or connect a Read."
+                f"The engine needs the {name} as files, and frames {frame_range(missing)} are not there. "
+                "Nuke cannot render them from inside a render: swap the range in the GUI once, or connect a Read."
             )
 
 
@@ -194,6 +193,10 @@ def _submit(node: nuke.Gizmo) -> None:
     frames = nodes.frame_list(node)
     if source.render and set(frames) - _rendered(node, plates.PLATE):
         raise ShotError("The farm needs the plate as files: press Align first, which renders it, or connect a Read.")
+    for index in plates.handed_mattes(node):
+        if set(frames) - _rendered(node, index):
+            name = plates.NAMES[index]
+            raise ShotError(f"The farm needs the {name} as files: swap the range here once, or do not hand it over.")
     write_look(shot.look_file, shot.look)
     if not shot.is_measured:
         drop_measures(shot)  # the farm takes what is there for the right ones

@@ -46,7 +46,7 @@ class Shot:
         production: what it is for, "" for none.
         fix: corrections placed by hand, "" for none.
         measures: of the plate's grain and blur, made elsewhere; "" for those that the node makes itself.
-        holdout: whether the engine gets the holdout, too.
+        mattes: which of "matte" and "holdout" the engine gets, too.
     """
 
     folder: str
@@ -60,7 +60,7 @@ class Shot:
     production: str = ""
     fix: str = ""
     measures: str = ""
-    holdout: bool = False
+    mattes: tuple[str, ...] = ()
 
     @property
     def faces(self) -> str:
@@ -101,14 +101,9 @@ def joined(folder: str, *names: str) -> str:
     return "/".join([folder.replace("\\", "/").rstrip("/"), *names])
 
 
-def plate_pattern(folder: str) -> str:
-    """Where the node's Write puts the plate."""
-    return joined(folder, "plate", "plate.####.exr")
-
-
-def holdout_pattern(folder: str) -> str:
-    """Where the node's Write puts the holdout."""
-    return joined(folder, "holdout", "holdout.####.exr")
+def input_pattern(folder: str, name: str) -> str:
+    """Where the node's Write puts an input: plate, matte or holdout."""
+    return joined(folder, name, f"{name}.####.exr")
 
 
 def result_pattern(folder: str) -> str:
@@ -237,7 +232,8 @@ def _swap(shot: Shot, frames: Sequence[int], measured: bool, changed: Mapping[st
             "frames": frame_range(frames),
             "settings": shot.look_file,
             "measures": shot.measures or own,
-            "holdout": holdout_pattern(shot.folder) if shot.holdout else None,
+            "matte_in": input_pattern(shot.folder, "matte") if "matte" in shot.mattes else None,
+            "holdout": input_pattern(shot.folder, "holdout") if "holdout" in shot.mattes else None,
             "layers": shot.layers,
             "compression": shot.compression or None,
             "production": shot.production or None,
