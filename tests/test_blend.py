@@ -125,7 +125,7 @@ def test_levels_computed_only_around_the_matte_are_those_of_the_whole_crop(at, m
     mask[0, :, at[0] : at[2], at[1] : at[3]] = 1
     swap = torch.where(mask > 0, swap, 99.0)
     windowed = blend(swap, plate, mask, known=mask)
-    monkeypatch.setattr(blending, "_window", lambda _: blending._Window(slice(0, 128), slice(0, 96)))
+    monkeypatch.setattr(blending, "window_around", lambda _: blending.Window(slice(0, 128), slice(0, 96)))
     assert (windowed - blend(swap, plate, mask, known=mask)).abs().max() < 1e-6
 
 

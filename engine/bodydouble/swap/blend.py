@@ -10,11 +10,12 @@ multiresolution spline with application to image mosaics, 1983; S. Gortler et al
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 
-from bodydouble.swap.matte import gaussian, inner_half
+from bodydouble.swap.matte import gaussian, gaussian_taps, inner_half
 
 
 def level_count(size: tuple[int, int]) -> int:
@@ -47,10 +48,10 @@ def blend(
         own_light: take the coarsest bands from the swap, over all of the mask, instead.
 
     Returns:
-        N×C×H×W float32. Where `mask` is 0 it is the plate to the bit.
+        N×C×H×W float32. Where `mask` is 0 it is the plate to the bit, but for the sign of a zero.
 
     Raises:
-        ValueError: on shapes, dtypes or settings that do not fit, or values that are not finite.
+        ValueError: on shapes, dtypes or settings that do not fit, or values that are not finite where mask or known is.
     """
     _check(swap, plate, mask)
     levels = level_count((plate.shape[-2], plate.shape[-1])) if levels is None else levels
@@ -59,14 +60,17 @@ def blend(
     # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
     halves_well = all(side % (1 << _WINDOWED) == 0 for side in plate.shape[-2:])
     depth = _WINDOWED if known is not None and halves_well else 0
-    window = _Window(slice(None), slice(None)) if known is None or not depth else _window(torch.maximum(mask, known))
+    everywhere = known is None or not depth
+    window = Window(slice(None), slice(None)) if everywhere else window_around(torch.maximum(mask, known))
     part, inside = window.cut(plate), window.cut(mask)
     trust = torch.ones_like(mask) if known is None else window.cut(known)
     settings = _Bands(sigma, plate_levels, own_light, window, depth, (plate.shape[-2], plate.shape[-1]))
-    _, change = _change(window.cut(swap) - part, trust, inside, levels, settings)
+    difference = window.cut(swap) - part
+    _check_finite(difference, inside, window.cut(swap))
+    change = _change(difference, trust, inside, levels, settings)[:, plate.shape[1] :]
     result = plate.clone()
     # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
-    window.cut(result).copy_(torch.where(inside > 0, torch.addcmul(part, inside, change), part))
+    window.cut(result).addcmul_(inside, change)
     return result
 
 
@@ -74,12 +78,15 @@ _WINDOWED = 2
 """How many of the finest levels are computed only around the mask; from the next on, the whole crop costs little."""
 _SMALL = 128 * 128
 """Pixels up to which an image is small."""
+_TINY = 64
+"""Longer side up to which a filter is two matrix products: one step each instead of thirty."""
+_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 _GUARD = 8
 """Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4, and some."""
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """Rows and columns of an image at full size; whole numbers of its pixels after every windowed halving."""
 
     rows: slice
@@ -88,21 +95,19 @@ class _Window:
     def cut(self, image: torch.Tensor) -> torch.Tensor:
         return image[..., self.rows, self.columns]
 
-    def halved(self, times: int) -> _Window:
-        return _Window(*(slice(part.start >> times, part.stop >> times) for part in (self.rows, self.columns)))
+    def halved(self, times: int) -> Window:
+        return Window(*(slice(part.start >> times, part.stop >> times) for part in (self.rows, self.columns)))
 
 
-def _window(weight: torch.Tensor) -> _Window:
-    """What all of a weight (N×1×H×W) lies in, with its guard band."""
+def window_around(weight: torch.Tensor) -> Window:
+    """What all of a weight ≥ 0 (N×1×H×W) lies in, with the guard band of a blend."""
     height, width = weight.shape[-2:]
-    step = 1 << _WINDOWED
-    seen = weight.amax(dim=(0, 1)) > 0
-    parts = []
-    for along, count in ((1, height), (0, width)):
-        places = torch.nonzero(seen.any(dim=along)).flatten()
+    step, parts = 1 << _WINDOWED, []
+    for across, count in ((-1, height), (-2, width)):  # a maximum is several times faster than a comparison
+        places = torch.nonzero(weight.amax(dim=across).flatten(0, 1).amax(dim=0)).flatten()
         low, high = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
         parts.append(slice(max(0, low - _GUARD) // step * step, min(count, -(-(high + _GUARD) // step) * step)))
-    return _Window(*parts)
+    return Window(*parts)
 
 
 @dataclass(frozen=True)
@@ -112,14 +117,14 @@ class _Bands:
     sigma: float
     plate_levels: int
     own_light: bool
-    window: _Window
+    window: Window
     depth: int
     size: tuple[int, int]
 
 
 def _change(
     difference: torch.Tensor, known: torch.Tensor, mask: torch.Tensor, level: int, bands: _Bands, step: int = 0
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> torch.Tensor:
     """What a blend adds to the plate at one level and all coarser ones.
 
     Args:
@@ -130,7 +135,7 @@ def _change(
         step: halvings so far.
 
     Returns:
-        The difference with what was not known carried on from the coarser levels, and the change; both N×C×h×w.
+        N×2C×h×w: the difference with what was not known carried on from the coarser levels, and then the change.
     """
     if step == bands.depth > 0:
         bands = replace(bands, depth=0)
@@ -138,25 +143,26 @@ def _change(
         whole = [image.new_zeros((*image.shape[:2], *size)) for image in (difference, known, mask)]
         for image, part in zip(whole, (difference, known, mask), strict=True):
             window.cut(image).copy_(part)
-        filled, change = _change(whole[0], whole[1], whole[2], level, bands, step)
-        return window.cut(filled), window.cut(change)
+        return window.cut(_change(whole[0], whole[1], whole[2], level, bands, step))
+    channels = difference.shape[1]
     if level == 1:
-        filled = band = extend(difference, known)
-        change = torch.zeros_like(band)
+        band = extend(difference, known)
+        both = torch.cat([band, torch.zeros_like(band)], dim=1)
+        change = both[:, channels:]
     else:
         # Side by side in one tensor: on the small levels it is the number of steps that takes time.
-        channels = difference.shape[1]
         below = halve(torch.cat([difference * known, known, mask], dim=1))
         mean, trust = _trusted(below[:, :channels], below[:, channels : channels + 1])
-        both = torch.cat(_change(mean, trust, below[:, channels + 1 :], level - 1, bands, step + 1), dim=1)
-        expected, change = enlarge(both, difference.shape[-2:]).split(channels, dim=1)
-        band = (difference - expected).mul_(known)
-        filled = expected.add_(band)
+        coarser = _change(mean, trust, below[:, channels + 1 :], level - 1, bands, step + 1)
+        both = enlarge(coarser, difference.shape[-2:])
+        filled, change = both[:, :channels], both[:, channels:]
+        band = (difference - filled).mul_(known)
+        filled.add_(band)
     if level > bands.plate_levels:
         change.addcmul_(band, level_mask(mask, bands.sigma))
     elif bands.own_light:
         change.add_(band)
-    return filled, change
+    return both
 
 
 def level_mask(mask: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -166,7 +172,11 @@ def level_mask(mask: torch.Tensor, sigma: float) -> torch.Tensor:
         mask: N×1×h×w float32 coverage, reduced to the band's size.
         sigma: in pixels of the band; 0 leaves the reduced coverage.
     """
-    return inner_half(gaussian(mask, sigma), mask) if sigma > 0 else mask
+    if sigma <= 0:
+        return mask
+    if not _tiny(mask):
+        return inner_half(gaussian(mask, sigma), mask)
+    return inner_half(_product(mask, *(_sum_matrix(count, gaussian_taps(sigma)) for count in mask.shape[-2:])), mask)
 
 
 def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
@@ -182,9 +192,10 @@ def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
     Returns:
         N×C×H×W float32.
     """
-    means, weights = [difference], [matte]
+    channels, means, weights = difference.shape[1], [difference], [matte]
     while max(means[-1].shape[-2:]) > 1:
-        mean, weight = _pull(means[-1], weights[-1])
+        below = halve(torch.cat([means[-1] * weights[-1], weights[-1]], dim=1))
+        mean, weight = _trusted(below[:, :channels], below[:, channels:])
         means.append(mean)
         weights.append(weight)
     filled = means.pop() * (weights.pop() > 0)
@@ -193,22 +204,16 @@ def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
     return filled
 
 
-def _pull(mean: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted mean at half size and the trust in it."""
-    return _trusted(halve(mean * weight), halve(weight))
-
-
 def _trusted(total: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and trust, from the halved weighted sum and the halved weight.
 
     Trust grows faster than the known share, 1 - (1 - share)^4, so that the fill next to the outline is led by its
     neighbourhood, not by the mean of the face; without a kink, as a clamp would leave.
     """
-    known = share > 1e-12
-    mean = torch.where(known, total / torch.where(known, share, 1.0), 0.0)
+    # Where nothing is known both sums are 0, and so are the mean and the trust; comparisons would take longer.
     doubt = 1 - share.clamp(0, 1)
-    doubt = doubt * doubt
-    return mean, torch.where(known, 1 - doubt * doubt, 0.0)
+    doubt.mul_(doubt)
+    return total / share.clamp(min=1e-12), 1 - doubt * doubt
 
 
 def _check(swap: torch.Tensor, plate: torch.Tensor, mask: torch.Tensor) -> None:
@@ -221,12 +226,25 @@ def _check(swap: torch.Tensor, plate: torch.Tensor, mask: torch.Tensor) -> None:
     for name, image in (("swap", swap), ("plate", plate), ("mask", mask)):
         if image.dtype != torch.float32:
             raise ValueError(f"{name} must be float32, got {image.dtype}")
-        if image.numel() and not all(bound.isfinite() for bound in torch.aminmax(image)):  # NaN is passed on
-            raise ValueError(f"{name} has NaN or infinite values; replace them before blending")
+
+
+def _check_finite(difference: torch.Tensor, mask: torch.Tensor, swap: torch.Tensor) -> None:
+    """Refuse NaN and Inf: of swap and plate by their difference, in one reading of the pictures."""
+    if not _finite(mask):
+        raise ValueError("mask has NaN or infinite values; replace them before blending")
+    if not _finite(difference):
+        name = "plate" if _finite(swap) else "swap"
+        raise ValueError(f"{name} has NaN or infinite values; replace them before blending")
+
+
+def _finite(image: torch.Tensor) -> bool:
+    return not image.numel() or all(bool(bound.isfinite()) for bound in torch.aminmax(image))  # NaN is passed on
 
 
 def halve(image: torch.Tensor) -> torch.Tensor:
     """Half the size, rounded up: [1 4 6 4 1]/16 at every second pixel, border continued (Burt & Adelson, REDUCE)."""
+    if _tiny(image):
+        return _product(image, *(_sum_matrix(count, _BINOMIAL, 2) for count in image.shape[-2:]))
     return _reduce_along(_reduce_along(image, -2), -1)
 
 
@@ -239,7 +257,45 @@ def _reduce_along(image: torch.Tensor, dim: int) -> torch.Tensor:
 
 def enlarge(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
     """Enlarge to `size`, on the grid of `halve`: coarse pixel k lies on fine pixel 2k (Burt & Adelson, EXPAND)."""
+    if _tiny(image):
+        pairs = zip(image.shape[-2:], size, strict=True)
+        return _product(image, *(_expand_matrix(count, wanted) for count, wanted in pairs))
     return _expand_along(_expand_along(image, size[1], -1), size[0], -2)
+
+
+def _tiny(image: torch.Tensor) -> bool:
+    """Whether a picture's filters are done as matrix products; on a GPU those may be of fewer digits."""
+    return max(image.shape[-2:]) <= _TINY and image.device.type == "cpu"
+
+
+def _product(image: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
+    """down · image · acrossᵀ for every channel by itself, so that a frame gives the same bits in any batch."""
+    flat = image.flatten(0, 1)
+    count = len(flat)
+    rows = torch.bmm(down.expand(count, -1, -1), flat)
+    result = torch.bmm(rows, across.T.expand(count, -1, -1))
+    return result.unflatten(0, image.shape[:2])
+
+
+@cache
+def _sum_matrix(count: int, taps: tuple[float, ...], step: int = 1) -> torch.Tensor:
+    """The filter of `taps` at every `step`-th of `count` samples, the border continued: ⌈count / step⌉×count."""
+    matrix, reach = torch.zeros(-(-count // step), count), len(taps) // 2
+    for row in range(len(matrix)):
+        for offset, tap in enumerate(taps, start=-reach):
+            matrix[row, min(max(step * row + offset, 0), count - 1)] += tap
+    return matrix
+
+
+@cache
+def _expand_matrix(count: int, wanted: int) -> torch.Tensor:
+    """EXPAND from `count` to `wanted` samples: wanted×count."""
+    matrix = torch.zeros(wanted, count)
+    for row in range(wanted):
+        weights = zip((-1, 0, 1), (1, 6, 1), strict=True) if row % 2 == 0 else zip((0, 1), (4, 4), strict=True)
+        for offset, weight in weights:
+            matrix[row, min(max(row // 2 + offset, 0), count - 1)] += weight / 8
+    return matrix
 
 
 def _expand_along(image: torch.Tensor, count: int, dim: int) -> torch.Tensor:

@@ -146,20 +146,25 @@ def gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
     """
     if sigma_px <= 0:
         return image
+    taps = gaussian_taps(sigma_px)
+    return _blur_along(_blur_along(image, taps, -1), taps, -2)
+
+
+def gaussian_taps(sigma_px: float) -> tuple[float, ...]:
+    """Weights of a Gaussian cut at 3 sigma, an odd number of them, their sum 1."""
     radius = max(1, math.ceil(3 * sigma_px))
-    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma_px) ** 2)
-    taps /= taps[0] + 2 * taps[1:].sum()
-    return _blur_along(_blur_along(image, taps.tolist(), -1), taps.tolist(), -2)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
+    return tuple((taps / taps.sum()).tolist())
 
 
-def _blur_along(image: torch.Tensor, taps: list[float], dim: int) -> torch.Tensor:
+def _blur_along(image: torch.Tensor, taps: tuple[float, ...], dim: int) -> torch.Tensor:
     """Symmetric filter along `dim`; written as centre + Σ tap·(pair - 2·centre), which a constant passes to the bit."""
-    count, radius = image.shape[dim], len(taps) - 1
+    count, radius = image.shape[dim], len(taps) // 2
     pad = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
     flat = image.reshape(-1, 1, *image.shape[-2:])
     padded = F.pad(flat, pad, mode="replicate").reshape(*image.shape[:-2], *_padded(image.shape, pad))
     total = image.clone()
-    for offset, tap in enumerate(taps[1:], start=1):
+    for offset, tap in enumerate(taps[radius + 1 :], start=1):
         pair = padded.narrow(dim, radius - offset, count) + padded.narrow(dim, radius + offset, count)
         total.add_(pair.sub_(image, alpha=2), alpha=tap)
     return total

@@ -30,7 +30,7 @@ from bodydouble.plates.colour import Converter
 from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from bodydouble.plates.plate import HALF_MAX, Plate, Region
 from bodydouble.settings import SwapSettings
-from bodydouble.swap.blend import blend
+from bodydouble.swap.blend import Window, blend, window_around
 from bodydouble.swap.grain import add_grain
 from bodydouble.swap.guides import FrameGuides
 from bodydouble.swap.matte import inward_feather, polygon_matte
@@ -184,9 +184,9 @@ def blend_crop(
     if swap.shape[-1] < crop.shape[-1]:  # enlarged, the grid of its up-sampling would be seen
         swap = calm_chroma(swap)
     # Where neither matte nor knowledge is, the blend looks at nothing.
-    window = _window((torch.maximum(matte, known)[0, 0] > 0).cpu().numpy())
-    new = _inside(window, resize(swap, (crop.shape[-2], crop.shape[-1])), lambda part: stretched(part, space))
-    old = _inside(window, crop, lambda part: stretched(part, space))
+    window = window_around(torch.maximum(matte, known))
+    new = _inside(window, resize(swap, (crop.shape[-2], crop.shape[-1])), stretched, space)
+    old = _inside(window, crop, stretched, space)
     if spread is not None:
         new = add_spread(new, known, spread, settings.defocus, settings.motion_blur)
     if settings.contrast > 0:
@@ -195,19 +195,21 @@ def blend_crop(
         new = match_ring(new, old, known)
     own_light = settings.colour_match != "low"
     blended = blend(new, old, matte, settings.sigma, settings.plate_levels, None, known, own_light)
-    blended = _inside(window, blended, lambda part: compressed(part, space))
+    blended = _inside(window, blended, compressed, space)
     # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
-    return blended.clamp(min(0.0, float(crop.min())), max(1.0, float(crop.max())))
+    low, high = torch.aminmax(crop)
+    window.cut(blended).clamp_(min(0.0, float(low)), max(1.0, float(high)))
+    return blended
 
 
-def _inside(window: tuple[slice, slice], picture: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """The picture with a change made in a window of it."""
-    part = picture[..., window[0], window[1]]
-    changed = change(part)
-    if changed is part:
+def _inside(
+    window: Window, picture: Tensor, change: Callable[[Tensor, ModelSpace], Tensor], space: ModelSpace
+) -> Tensor:
+    """The picture with a change of what lies above white made in a window of it."""
+    if float(picture.max()) <= space.white:
         return picture
     result = picture.clone()
-    result[..., window[0], window[1]] = changed
+    window.cut(result).copy_(change(window.cut(picture), space))
     return result
 
 
