@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bodydouble.alignment.geometry import similarity_scale
+from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_scale
 from bodydouble.alignment.shotfaces import Face
 from bodydouble.plates.colour import Colour, Converter
 from bodydouble.plates.frames import FrameRange
@@ -31,6 +31,7 @@ from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from bodydouble.plates.plate import Plate, Region
 from bodydouble.reviews import quality
 from bodydouble.reviews.quality import display_channel, display_code
+from bodydouble.reviews.scoring import CROP_PX
 from bodydouble.settings import SwapSettings
 from bodydouble.swap.blend import extend
 from bodydouble.swap.matte import polygon_matte
@@ -39,6 +40,7 @@ from bodydouble.swap.swapstages import (
     PlateRegion,
     blend_crop,
     blend_size,
+    clear_crop,
     composite,
     decode,
     encode,
@@ -46,9 +48,9 @@ from bodydouble.swap.swapstages import (
     face_region,
     plate_matte,
     plate_to_model_space,
+    unit_outline,
     warp_to_crop,
 )
-from bodydouble.swap.tone import local_contrast
 from bodydouble.swap.warp import warp
 from synth import SynthShot, load_shot, synth_folder
 
@@ -62,7 +64,8 @@ class Moment:
     """One frame as every method gets it, over the region of the face's crop; R, G, B are scene-linear Rec.709.
 
     `swap`: 1×3×s×s in model space, the true render as a decoder would return it. `outline`: coverage of the face's
-    outline where the render knows the face.
+    outline where the render knows the face. `clear`: 1×1×s×s, 0 where a whole head's own hair hangs before its face,
+    which the other methods' mask leaves out, too; None where the render wears the performer's hair.
     """
 
     face: Face
@@ -73,6 +76,7 @@ class Moment:
     truth: Picture
     true_matte: Picture
     outline: Picture
+    clear: torch.Tensor | None
     from_working: Converter
 
 
@@ -88,8 +92,9 @@ def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour:
     region = face_region(plate, face)
     to_working = colour.converter("lin_rec709_scene", SPACE.primaries)
     piece = plate_to_model_space(plate, region, to_working, SPACE)
-    swap = _perfect_swap(_own_tone(shot, version, donor, plate, region), donor, piece, face, region, to_working)
     known = _cut(display_channel(donor, "matte.face"), region)
+    clear = clear_crop(piece, face, _side(face), torch.from_numpy(known)[None, None])
+    swap = _perfect_swap(_own_tone(shot, version, donor, plate, region), clear, piece, face, region, to_working)
     outline = np.asarray(_outline(piece, face)) * known
     donor_rgb = _own_tone(shot, version, donor, plate, region)
     return Moment(
@@ -101,6 +106,7 @@ def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour:
         _cut(truth.rgb, region),
         _cut(truth.matte, region),
         outline,
+        None if version in shot.gains else clear,
         colour.converter(SPACE.primaries, "lin_rec709_scene"),
     )
 
@@ -113,16 +119,17 @@ def _own_tone(shot: SynthShot, version: str, donor: Plate, plate: Plate, region:
 
 
 def _perfect_swap(
-    rgb: Picture, donor: Plate, piece: PlateRegion, face: Face, region: Region, to_working: Converter
+    rgb: Picture, matte: torch.Tensor, piece: PlateRegion, face: Face, region: Region, to_working: Converter
 ) -> torch.Tensor:
     """The persona's render as a decoder would return it: true in its matte, nothing but a carried-on tone outside."""
     linear = torch.from_numpy(to_working(rgb)).permute(2, 0, 1)[None]
-    size = blend_size(1 / similarity_scale(face.unit_from_plate), NETWORK)
-    matte = torch.from_numpy(_cut(display_channel(donor, "matte.face"), region))[None, None]
     render = PlateRegion(to_model(linear, SPACE), piece.usable, region)
-    crop, swap = warp_to_crop(piece, face, size), warp_to_crop(render, face, size)
-    crop_from_region = np.array([[size, 0, -0.5], [0, size, -0.5], [0, 0, 1.0]]) @ piece.unit_from_region(face)
-    return crop + extend(swap - crop, warp(matte, crop_from_region, (size, size)).clamp(0, 1))
+    crop, swap = warp_to_crop(piece, face, _side(face)), warp_to_crop(render, face, _side(face))
+    return crop + extend(swap - crop, matte)
+
+
+def _side(face: Face) -> int:
+    return blend_size(1 / similarity_scale(face.unit_from_plate), NETWORK)
 
 
 def _cut(picture: Picture, region: Region) -> Picture:
@@ -130,18 +137,27 @@ def _cut(picture: Picture, region: Region) -> Picture:
 
 
 def _outline(piece: PlateRegion, face: Face) -> torch.Tensor:
-    from bodydouble.alignment.geometry import apply
-    from bodydouble.swap.swapstages import unit_outline
-
     polygon = apply(np.linalg.inv(piece.unit_from_region(face)), unit_outline(face, SwapSettings().forehead))
     return polygon_matte(polygon, piece.size)
 
 
 def ours(moment: Moment, settings: SwapSettings) -> Picture:
     """The product's own stages: warp, matte, blend, composite."""
-    size = settings.blend_size or blend_size(1 / similarity_scale(moment.face.unit_from_plate), NETWORK)
-    crop = warp_to_crop(moment.piece, moment.face, size)
-    blended = blend_crop(moment.swap, crop, face_matte(moment.face, size, settings.forehead), settings)
+    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
+    return _blended(moment, moment.swap, crop, moment.clear, settings)
+
+
+def own_face(moment: Moment, settings: SwapSettings) -> Picture:
+    """The performer's own face in another tone as the swap: what it does to the light is the blend's, no persona's."""
+    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
+    gain = torch.tensor(OTHER_TONE)[None, :, None, None]
+    return _blended(moment, to_model(from_model(crop, SPACE) * gain, SPACE), crop, None, settings)
+
+
+def _blended(
+    moment: Moment, swap: torch.Tensor, crop: torch.Tensor, clear: torch.Tensor | None, settings: SwapSettings
+) -> Picture:
+    blended = blend_crop(swap, crop, face_matte(moment.face, crop.shape[-1], settings.forehead), settings, clear)
     picture, matte = composite(blended, moment.piece, moment.face, settings)
     linear = from_model(picture, SPACE)[0].permute(1, 2, 0).numpy()
     return np.where(matte[..., None] > 0, moment.from_working(np.ascontiguousarray(linear)), moment.plate)
@@ -200,7 +216,7 @@ def measure(figures: Figures, frame: int, moment: Moment, code: Picture, seconds
     figures.seam.append(quality.seam(code, truth, outline).added)
     figures.added_edge.append(quality.seam(code, plate, outline).added)
     figures.step.append(quality.colour_step(code, plate, outline))
-    figures.contrast.append(contrast_ratio(code, plate, moment.true_matte))
+    figures.contrast.append(quality.contrast(*(aligned(moment, seen) for seen in (code, plate, moment.true_matte))))
     figures.level.append(float((code.mean(axis=2) * moment.true_matte).sum() / moment.true_matte.sum()))
     if seconds is not None:
         figures.seconds.append(seconds)
@@ -213,24 +229,26 @@ def measure(figures: Figures, frame: int, moment: Moment, code: Picture, seconds
     figures.before = (frame, np.concatenate([whole, _laid(moment.true_matte[..., None], x0, y0)], axis=2))
 
 
-def contrast_ratio(code: Picture, plate: Picture, matte: Picture) -> float:
-    """Local contrast in the face as a factor of the plate's, in display codes: the mean over the face."""
-    known = torch.from_numpy(matte)[None, None]
-    ours, theirs = (
-        local_contrast(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None], known)
-        for picture in (code, plate)
-    )
-    return float((ours / theirs * known).sum() / known.sum())
+def aligned(moment: Moment, picture: Picture) -> Picture:
+    """A picture of the region in the aligned crop that `evaluate` measures contrast in."""
+    stack = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(picture).transpose(2, 0, 1)))[None]
+    crop_from_region = crop_from_unit(CROP_PX) @ moment.piece.unit_from_region(moment.face)
+    crop = warp(stack, crop_from_region, (CROP_PX, CROP_PX))[0].numpy().transpose(1, 2, 0)
+    return np.ascontiguousarray(crop[..., 0] if picture.ndim == 2 else crop)
 
 
 def light(figures: Mapping[str, Figures], name: str) -> str:
-    """How the face's brightness follows the plate's, and its changes from frame to frame beyond the truth's."""
+    """How the face's brightness follows the plate's, and its changes from frame to frame beyond plate's and truth's."""
     own, plate, truth = (np.array(figures[key].level) for key in (name, "plate", "truth"))
-    pumping = np.diff(own / own.mean()) - np.diff(truth / truth.mean())
-    still = np.abs(np.diff(plate / plate.mean())) < STILL
+    change, of_plate, of_truth = (np.diff(level / level.mean()) for level in (own, plate, truth))
+    still = np.abs(of_plate) < STILL
     correlation = np.corrcoef(own, plate)[0, 1] if len(own) > 2 else np.nan
-    rest = f"{100 * np.sqrt(np.mean(pumping[still] ** 2)):.2f} %" if still.any() else "–"
-    return f"{name}: correlation {correlation:.4f}, pumping where the light is still {rest} ({still.sum()} steps)"
+    apart = [(change - known)[still] for known in (of_truth, of_plate)]
+    beyond = [100 * np.sqrt(np.mean(steps**2)) if len(steps) else np.nan for steps in apart]
+    return (
+        f"{name}: correlation {correlation:.4f}, pumping in the {still.sum()} steps where the light is still: "
+        f"{beyond[0]:.2f} % beyond the truth's changes, {beyond[1]:.2f} % beyond the plate's"
+    )
 
 
 def _laid(picture: Picture, x0: int, y0: int, size: tuple[int, int] = (2400, 2400)) -> Picture:
@@ -240,6 +258,8 @@ def _laid(picture: Picture, x0: int, y0: int, size: tuple[int, int] = (2400, 240
 
 
 METHODS: dict[str, Method] = {"ours": ours, "seamlessClone": seamless_clone, "feathered alpha": feathered_alpha}
+OWN = "ours, the performer's own face in another tone"
+OTHER_TONE = (0.6, 0.75, 0.9)
 LOOKS: dict[str, dict[str, Any]] = {
     "ours, contrast 1": {"contrast": 1.0},
     "ours, ring": {"colour_match": "ring"},
@@ -301,14 +321,18 @@ def main(shot_name: str, version: str | None, frames: str, threads: int, model: 
     version = version or ("A" if "A" in shot.versions else shot.personas["A"])
     wanted = [frame for frame in FrameRange.parse(frames) if frame in shot.frames]
     more = {name: _with(SwapSettings(), changed) for name, changed in LOOKS.items()} if looks else {}
+    more[OWN] = own_face
     loaded = None if model is None else load_swap_model(model, "A", "cpu")
     found = run(shot, "A", version, wanted, {**METHODS, **more}, loaded)
     click.echo(f"{shot_name}, {len(wanted)} frames, the swap is {model or f'the render {version}'}")
     heads = "face dB|worst frame|flicker|seam|edge added|colour step|contrast ÷ plate's|CPU s"
     click.echo(f"| |{heads}|\n" + "|---" * 9 + "|")
     for name, figures in found.items():
-        click.echo(f"| {name} | {figures.row()} |")
-    click.echo("Brightness of the face against the plate's:")
+        if name != OWN:
+            click.echo(f"| {name} | {figures.row()} |")
+    click.echo(
+        "Brightness of the face against the plate's (with another face on, the truth's own is all that is right):"
+    )
     for name in found:
         click.echo(light(found, name))
 

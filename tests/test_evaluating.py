@@ -152,6 +152,21 @@ def test_the_good_result_reads_as_the_persona_and_the_wrong_one_never(evaluated:
     assert wrong == 0
 
 
+def test_the_contrast_rises_to_the_plates_with_the_setting(evaluated: Evaluated, tmp_path):
+    plate, shot = PlateSequence.find(BUNDLED / "sh010"), read_shot_faces(DATA / "sh010.faces.json")
+    model, frame = load_swap_model(BUNDLED / "rendered.comb", "A", "cpu"), FRAMES[0]
+    (face,) = shot.frames[frame]
+    rich = swap_frame(read_plate(plate.path(frame)), face, model, Colour(), None, SwapSettings(contrast=1.0))
+    write_plate(tmp_path / plate.path(frame).name, rich.plate)
+    entries = [Entry("as it is", PlateSequence.find(evaluated.folder / "good")), Entry("plate", plate)]
+    entries.insert(1, Entry("rich", PlateSequence.find(tmp_path)))
+    done = evaluate(entries, Setting(plate, shot, None, Colour(), None, {}), [frame], FaceFinder())
+    plain, rich_share, own = (row.values["contrast"] for row in rows_of(done))
+    assert own == pytest.approx(100)
+    assert plain is not None and rich_share is not None
+    assert abs(rich_share - 100) < 0.6 * abs(plain - 100)
+
+
 # ---------------------------------------------------------------- the table
 
 

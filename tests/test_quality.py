@@ -194,6 +194,17 @@ def test_opposite_steps_left_and_right_do_not_cancel():
     assert quality.colour_step(result, scene(), disc()) > 60
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0, 1.6])
+def test_the_contrast_is_the_factor_of_the_plates_whatever_the_light_is(share):
+    random = np.random.default_rng(3)
+    detail = quality._gaussian(random.normal(0, 0.4, (192, 192, 1)), 3.0, 9).astype(np.float32)
+    weight = np.ones((192, 192), np.float32)
+    plate, light = 0.4 + detail.repeat(3, axis=2), np.linspace(-0.05, 0.05, 192, dtype=np.float32)[:, None, None]
+    result = 0.45 + light + share * detail.repeat(3, axis=2)
+    assert quality.contrast(result, plate, weight) == pytest.approx(share, abs=0.05)
+    assert math.isnan(quality.contrast(result, plate, 0 * weight))
+
+
 # ---------------------------------------------------------------- windows
 
 

@@ -47,6 +47,7 @@ FIGURES = (
     Figure("flicker", "change that is not the plate's", "milli-codes", -1, 1),
     Figure("seam", "seam at the outline", "milli-codes/px", -1, 1),
     Figure("colour_step", "colour step at the outline", "milli-codes", -1, 1),
+    Figure("contrast", "local contrast beside the plate's", "%", 0, 0),
     Figure("highlights", "light above 1.0 kept", "%", 0, 0),
     Figure("outside", "pixels changed outside its matte", "pixels", -1, 0),
     Figure("far", "pixels changed far from the face", "pixels", -1, 0),

@@ -5,7 +5,7 @@ with the sRGB curve (`display_code`). Mattes and weights are H×W in [0, 1]. Fig
 values × 1000 (an 8-bit step is 3.9). Identity and landmarks are in `likeness`.
 
 Figures that need the true picture: `psnr`, `ssim`, `tone_error`, `flicker`. Without one: `seam`, `colour_step`,
-`wobble`, `highlights`, `outside_differences`.
+`contrast`, `wobble`, `highlights`, `outside_differences`.
 """
 
 from __future__ import annotations
@@ -310,6 +310,29 @@ def colour_step(result: NDArray, plate: NDArray, matte: NDArray, width_px: int =
     sums = np.stack([np.bincount(sector, difference[:, c], _RING_SECTORS) for c in range(3)], axis=1)
     steps = np.linalg.norm(sums / np.maximum(count, 1)[:, None], axis=1)
     return float(MILLI * np.average(steps, weights=count))
+
+
+def contrast(result: NDArray, plate: NDArray, weight: NDArray) -> float:
+    """Local contrast of the face as a factor of the plate's: 1 is the performer's own, below it is flatter.
+
+    Local contrast is that of `--contrast`: how far brightness deviates from its mean nearby, without grain and light
+    (see `bodydouble.swap.tone.local_contrast`). The factor's mean over the face, so a flat cheek and a harsh eye do not
+    cancel into one deviation.
+
+    Args:
+        result, plate: display code values, H×W×3, of an aligned crop: what is near is a share of its side.
+        weight: H×W, the face.
+    """
+    import torch  # only this figure needs it
+
+    from bodydouble.swap.tone import local_contrast
+
+    face = torch.from_numpy(np.ascontiguousarray(weight, np.float32))[None, None]
+    own, theirs = (
+        local_contrast(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32))[None], face)
+        for picture in (result, plate)
+    )
+    return _weighted_mean((own / theirs)[0, 0].numpy(), weight)
 
 
 def wobble(before: NDArray, now: NDArray, after: NDArray, weight: NDArray) -> float:

@@ -64,6 +64,7 @@ class Scores:
     wobble: float | None = None
     seam: float | None = None
     colour_step: float | None = None
+    contrast: float | None = None
     highlights: float | None = None
     outside: float | None = None
     far: float | None = None
@@ -175,6 +176,7 @@ def score_against_plate(scene: Scene, result: Plate, seen: Seen) -> Scores:
         "done",
         seam=known(edge.added),
         colour_step=known(quality.colour_step(seen.code, scene.seen.code, inside)),
+        contrast=known(100 * quality.contrast(seen.crop, scene.seen.crop, scene.crop_weight)),
         highlights=known(100 * light.kept),
         outside=outside,
         far=float(_far(scene, result)),
