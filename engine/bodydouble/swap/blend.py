@@ -58,10 +58,9 @@ def blend(
     if levels < 1 or plate_levels < 0 or sigma < 0:
         raise ValueError(f"need levels ≥ 1, plate_levels ≥ 0, sigma ≥ 0, got {levels}, {plate_levels}, {sigma}")
     # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
-    halves_well = all(side % (1 << _WINDOWED) == 0 for side in plate.shape[-2:])
-    depth = _WINDOWED if known is not None and halves_well else 0
-    everywhere = known is None or not depth
-    window = Window(slice(None), slice(None)) if everywhere else window_around(torch.maximum(mask, known))
+    window, depth = Window(slice(None), slice(None)), 0
+    if known is not None and all(side % (1 << _WINDOWED) == 0 for side in plate.shape[-2:]):
+        window, depth = window_around(torch.maximum(mask, known)), _WINDOWED
     part, inside = window.cut(plate), window.cut(mask)
     trust = torch.ones_like(mask) if known is None else window.cut(known)
     settings = _Bands(sigma, plate_levels, own_light, window, depth, (plate.shape[-2], plate.shape[-1]))
