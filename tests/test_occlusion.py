@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from bodydouble.swap.occlusion import difference, occluder, strangeness, usual_difference
+from bodydouble.swap.tone import brightness
 
 SIZE = 96
 
@@ -56,3 +57,18 @@ def test_a_frame_gives_the_same_matte_alone_and_among_others():
     crop, shown, matte, _ = frames[3]
     alone = occluder(crop, strangeness(difference(crop, shown, matte), usual, matte), matte)
     assert torch.equal(alone, found_in(frames)[3])
+
+
+def test_a_grey_thing_that_the_decoder_takes_for_a_shadow_is_found_by_its_tint():
+    frames = []
+    for frame in range(9):
+        crop, shown, matte, truth = face_pictures(frame, covered=frame in (4, 5))
+        grey = 0.1 + 0.005 * torch.randn(crop.shape, generator=torch.Generator().manual_seed(9))
+        shadow = shown * 0.1 / brightness(shown)  # as dark as the thing, brown as the skin
+        frames.append((torch.where(truth > 0, grey, crop), torch.where(truth > 0, shadow, shown), matte, truth))
+    for (_, _, matte, truth), found in zip(frames, found_in(frames), strict=True):
+        inside = truth * matte
+        if inside.sum() == 0:
+            assert found.max() < 0.1
+        else:
+            assert torch.minimum(found, inside).sum() / torch.maximum(found, inside).sum() > 0.7

@@ -55,7 +55,7 @@ class Holdout:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """A frame in the crop: the plate, its difference to the performer's decoder, the face's matte."""
+    """A frame in the crop: the plate, its two differences to the performer's decoder, the face's matte."""
 
     piece: PlateRegion
     crop: torch.Tensor

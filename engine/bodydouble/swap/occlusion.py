@@ -1,8 +1,9 @@
 """What stands in front of a face: where the performer's own decoder cannot reproduce the plate.
 
 A comb that knows the performer shows, through the performer's decoder, the face as it would be without a hand or a
-microphone. The difference to the plate, against what that difference is elsewhere in the shot, says roughly where
-something else is (`strangeness`); the colours there and in the rest of the face then say exactly where (`occluder`).
+microphone. The difference to the plate in light and in tint, against what it is elsewhere in the shot, says roughly
+where something else is (`strangeness`); the colours there and in the rest of the face then say exactly where
+(`occluder`).
 Every step is a fixed sum over one frame but for `usual_difference`, which is one picture for the whole shot.
 
 Sources: K. He et al., Guided image filtering, 2010 (Eq. 14-19, guided by three channels); C. Rother et al., GrabCut,
@@ -17,39 +18,55 @@ import torch
 from torch import Tensor
 
 from bodydouble.swap.matte import gaussian
+from bodydouble.swap.tone import brightness
 
 _SCALE = 256  # the lengths below are pixels of a crop of this size
 _SMOOTHING, _GUIDE_RADIUS, _PRIOR_RADIUS = 4.0, 8.0, 8.0
-_FLOOR = 0.02  # model space: a difference that no decoder can be blamed for
+_FLOORS = (0.02, 0.05)  # differences in light (model space) and tint that no decoder can be blamed for
+_BLACK = 0.05  # model space
 _LEAST_SHARE = 0.003  # of the face: less than that is an error of the decoder
 _HALF_SURE, _SURE = 0.4, 0.85
 _COLOUR_NOISE = 4e-4  # variance in model space below which colours are one
 
 
 def difference(crop: Tensor, shown: Tensor, matte: Tensor) -> Tensor:
-    """How much a crop differs from what the performer's decoder shows, smoothed: 1×1×s×s.
+    """How much a crop differs from what the performer's decoder shows, in two ways, smoothed: 1×2×s×s.
 
-    A difference of the whole face's tone is taken out, fine detail that a soft decoder lacks is smoothed away.
+    First in light, second in tint: what colour it has, whatever its light. A decoder that has learnt to follow any
+    light shows a dark thing as a shadow on the face, but never a grey one as grey. A difference of the whole face's
+    tone is taken out, fine detail that a soft decoder lacks is smoothed away. Squares are averaged nearby: the decoder
+    is too bright on one side of a thing and too dark on the other, and between the two it is not right either.
 
     Args:
         crop, shown: 1×3×s×s in model space.
         matte: 1×1×s×s, the face.
     """
-    apart = crop - shown
+    sigma_px = _SMOOTHING * crop.shape[-1] / _SCALE
     inside = matte[0, 0] > 0.5
-    if inside.any():
-        apart = apart - apart[0, :, inside].median(dim=1).values[None, :, None, None]
-    return _mean_under(apart, matte, _SMOOTHING * crop.shape[-1] / _SCALE).abs().mean(dim=1, keepdim=True)
+    seen, expected = (_mean_under(picture, matte, sigma_px) for picture in (crop, shown))
+    found = []
+    for apart in (seen - expected, _tint(seen) - _tint(expected)):
+        if inside.any():
+            apart = apart - apart[0, :, inside].median(dim=1).values[None, :, None, None]
+        power = _mean_under(apart.square().mean(dim=1, keepdim=True), matte, sigma_px)
+        found.append(power.clamp(min=0).sqrt())
+    return torch.cat(found, dim=1)
+
+
+def _tint(picture: Tensor) -> Tensor:
+    """The channels as shares of the brightness; of near-black, whose colour is noise, less."""
+    return picture / (brightness(picture).clamp(min=0) + _BLACK)
 
 
 def usual_difference(differences: Sequence[Tensor]) -> Tensor:
-    """Of the same shot's frames: where the decoder is always wrong (eyes, brows, lips), 1×1×s×s."""
+    """Of the same shot's frames: where the decoder is always wrong (eyes, brows, lips), 1×2×s×s."""
     return torch.cat(list(differences)).median(dim=0, keepdim=True).values
 
 
 def strangeness(found: Tensor, usual: Tensor, matte: Tensor) -> Tensor:
     """Where a frame's difference is beyond what is usual, 1×1×s×s in [0, 1]."""
-    return ((found / (_FLOOR + usual) - 1) / 0.6).clamp(0, 1) * matte
+    floor = torch.tensor(_FLOORS, device=found.device)[None, :, None, None]
+    return ((found / (floor + usual) - 1) / 0.6).clamp(0, 1).amax(dim=1, keepdim=True) * matte
 
 
 def occluder(crop: Tensor, strange: Tensor, matte: Tensor) -> Tensor:
