@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from bodydouble.alignment.faces import STILL_BOX_PX, DlibLandmarker, FaceFinder
 from bodydouble.alignment.geometry import apply, unit_from_landmarks
-from bodydouble.alignment.lips import LIP_OFFSETS, LIPS, MOUTH_CORNERS, TURN_MARKS, placed_lips
+from bodydouble.alignment.lips import (
+    LIP_OFFSETS,
+    LIPS,
+    MOUTH_CORNERS,
+    NOSE_BASE,
+    NOSE_BASE_DOWN,
+    TURN_MARKS,
+    placed_lips,
+)
 from bodydouble.plates.images import read_image
 from stills import DETECT_SIZE, stills
 from synth import synth_folder, training_frames
@@ -27,6 +35,7 @@ from synth import synth_folder, training_frames
 MARKED = {
     **dict(zip(range(48, 55), (87, 88, 89, 90, 91, 92, 93), strict=True)),
     **dict(zip(range(55, 60), (108, 107, 106, 105, 104), strict=True)),
+    NOSE_BASE: 55,
     **dict(zip((61, 62, 63, 65, 66, 67), (95, 96, 97, 102, 101, 100), strict=True)),
 }
 """Landmark → point of the stills' template. The inner corners (60, 64) are not marked: they go with the outer ones."""
@@ -95,6 +104,19 @@ def growth_of(pairs: list[Pair]) -> Points:
     return np.asarray((slope + slope[MIRRORED]) / 2)
 
 
+def nose_base_of(pairs: list[Pair]) -> float:
+    """How much lower than dlib has it, without what `placed_nose_base` adds, the mark under the nose usually is."""
+    return float(np.median([(true - found)[NOSE_BASE, 1] for found, true in pairs])) + NOSE_BASE_DOWN
+
+
+def report_nose_base(name: str, pairs: list[Pair]) -> None:
+    """Print the error of the mark under the nose in % of the outer eye corners' distance, as dlib has it and placed."""
+    found, true = (np.stack(side) for side in zip(*pairs, strict=True))
+    unit = np.hypot(*(true[:, 45] - true[:, 36]).T)
+    cells = [np.hypot(*((found - true)[:, NOSE_BASE] - (0.0, d)).T) for d in (NOSE_BASE_DOWN, 0.0)]
+    click.echo(f"{name:24}{'nose':8}" + "".join(f"{100 * (cell / unit).mean():16.2f}" for cell in cells))
+
+
 def report(name: str, pairs: list[Pair], offsets: Points) -> None:
     """Print errors of the lips in % of the outer eye corners' distance, before and after."""
     found, true = (np.stack(side) for side in zip(*pairs, strict=True))
@@ -122,7 +144,12 @@ def main(print_table: bool) -> None:
     report("stills, learned from", marked[::2], offsets)
     report("persona B, held out", rendered["B"], offsets)
     report("A and C, learned from", learned, offsets)
+    down = (nose_base_of(marked[::2]) + nose_base_of(learned)) / 2
+    click.echo(f"{'':32}{'dlib':>16}{'placed':>16}")
+    report_nose_base("stills, held out", marked[1::2])
+    report_nose_base("persona B, held out", rendered["B"])
     if print_table:
+        click.echo(f"NOSE_BASE_DOWN = {down:.4f}")
         for along, down, growth in offsets:
             click.echo(f"({along:.3f}, {down:.4f}, {growth:.2f}),")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, unit_from_landmarks
-from bodydouble.alignment.lips import LIPS, placed_lips
+from bodydouble.alignment.lips import LIPS, NOSE_BASE, placed_lips, placed_nose_base
 
 SIDE = 343.0
 MIRROR = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
@@ -61,3 +61,10 @@ def test_a_turn_beyond_what_was_measured_changes_nothing_more() -> None:
     far[30, 0] += 0.12 * SIDE
     farther[30, 0] += 0.5 * SIDE
     np.testing.assert_array_equal((placed_lips(far, SIDE) - far)[LIPS], (placed_lips(farther, SIDE) - farther)[LIPS])
+
+
+def test_only_the_mark_under_the_nose_is_moved_a_little_upwards() -> None:
+    faces = np.stack([turned_face(), CANONICAL_LANDMARKS * SIDE])
+    moved = placed_nose_base(faces, SIDE) - faces
+    assert not np.delete(moved, NOSE_BASE, axis=1).any() and not moved[..., 0].any()
+    assert (moved[:, NOSE_BASE, 1] < 0).all() and np.abs(moved).max() < 0.004 * SIDE

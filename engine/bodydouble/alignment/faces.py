@@ -31,7 +31,7 @@ from bodydouble.alignment.landmarking import (
     landmarks_in_box,
     refined_landmarks,
 )
-from bodydouble.alignment.lips import LIP_OFFSETS, placed_lips
+from bodydouble.alignment.lips import LIP_OFFSETS, placed_lips, placed_nose_base
 from bodydouble.errors import InputError
 
 LANDMARK_MODEL = "shape_predictor_68_face_landmarks.dat"
@@ -100,11 +100,12 @@ class DlibLandmarker:
     def predict(
         self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64], shifts: NDArray[np.float64]
     ) -> Prediction:
-        """As `landmarking.Landmarker.predict`: one chip, and in it a box for each shift; lips by `placed_lips`."""
+        """As `landmarking.Landmarker.predict`: one chip, and in it a box for each shift; lips and nose by `lips`."""
         chip = cut_chip(_checked(image_u8), unit_from_plate, self._box_px, sampled)
         shifts_px = shifts * (self._box_px / BOX_WIDTH)
         shapes = np.stack([self._shape(chip.image, chip.box + np.array([x, y, x, y])) for x, y in shifts_px])
-        return Prediction(chip.to_image(placed_lips(shapes, self._box_px / BOX_WIDTH, self._lip_offsets)))
+        side = self._box_px / BOX_WIDTH
+        return Prediction(chip.to_image(placed_nose_base(placed_lips(shapes, side, self._lip_offsets), side)))
 
     def _shape(self, image: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.float64]:
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * LANDMARK_BOX
