@@ -1,20 +1,24 @@
 """How much of a training step is the network, level by level, and how long the full schedule would take.
 
-Per level, all in one run by turns and on the same batch, by default the one that training chooses: processor time (on
-a GPU: wall time) per crop of
+Per level, all in one run by turns and on the same batch, by default the one that training by iterations chooses:
+processor time (on a GPU: wall time) per crop of
 
 * **bare**: forward and backward pass of the network alone, sum of the output as the loss,
 * **step**: everything a training does: crops from the store, augmentation, network, loss, optimiser.
 
-Their ratio is the share of the hardware's speed that training gets. bf16 against float32 depends on what the CPU has
-for it, which is told: AMX multiplies bf16 many times as fast, AVX-512 BF16 at most twice. "GFLOP" is
-6 × multiply-adds of a crop (forward 2, backward 4). The projection is 10^5 iterations per level, two personas, the
-level's own batch, and a tenth more for settling.
+Their ratio is the share of the hardware's speed that training gets. The matrix peak is measured in the same run, as
+products of large square bf16 matrices; "of the peak" is what a level reaches of it, `training_hours.py` counting the
+operations. bf16 against float32 depends on what the CPU has for it, which is told: AMX multiplies bf16 many times as
+fast, AVX-512 BF16 at most twice.
 
-Usage: python benchmarks/training_speed.py [--width 1] [--levels 0-8] [--batch N] [--compile] [--device cpu]
-       [--peak TFLOPS]
+With all nine levels measured, the hours of the full schedule (10^5 iterations a level, two personas) are those of the
+steps measured here; below them those at some shares of the measured peak and of a GPU of 790 TFLOP/s.
+
+Usage: python benchmarks/training_speed.py [--width 1] [--levels 0-8] [--batch N] [--rounds 2] [--compile]
+       [--device cpu|cuda] [--parts] [--no-run]
        --compile: also the bare network through torch.compile (needs a C++ compiler).
-       --peak: the device's measured bf16 matrix peak, for the share of it and the hours at 40 % of it.
+       --parts: instead, what augmentation, loss and optimiser take of a step each; a fraction of the time, for large
+       levels on a CPU. The optimiser's part is told for a batch of 16, whatever the batch measured.
 """
 
 from __future__ import annotations
@@ -23,30 +27,46 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from bodydouble.network.comb import CombDims, level_size, multiply_adds
+from bodydouble.network.comb import TOP_LEVEL, CombDims, level_size, multiply_adds
 from bodydouble.network.devices import keep_memory, run_on
 from bodydouble.network.parallel import Ranks
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
 from bodydouble.training.augmenting import DRAWS, augment
-from bodydouble.training.batchsize import wanted_batch
+from bodydouble.training.batchsize import USUAL, wanted_batch
 from bodydouble.training.cropstore import PersonaCrops
 from bodydouble.training.iterating import Feeder, update
+from bodydouble.training.losses import level_loss
 from bodydouble.training.schedule import Phase
 from bodydouble.training.training import start_state
+from bodydouble.training.trainstate import TrainState
 from timing import cpu_features
+from training_hours import hours_at_speeds, hours_table, schedule_work, work_table
 
 REACH = 0.1
-ITERATIONS, PERSONAS, SETTLE = 100_000, 2, 0.1
-LEAST_ROUNDS, LEVEL_SECONDS = 2, 20
+LEVEL_SECONDS = 20
+SHARES = (0.2, 0.3, 0.4)
+GPU_PEAK = 790.0
+"""TFLOP/s of a GPU as it is rented today, for the projection."""
+SPEED_HEAD = (
+    "| level | px | GFLOP per crop | batch | bare bf16, crops/s | of the peak | bf16 ÷ fp32 | step ÷ bare, Adam | Muon "
+    "| step, of the peak |"
+)
+PARTS_HEAD = (
+    "| level | px | batch | bare, ms per crop | augmenting ÷ bare | loss ÷ bare | Adam ÷ bare | Muon ÷ bare "
+    "| step ÷ bare, Adam | Muon |"
+)
+PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 
 
 @dataclass(frozen=True)
@@ -60,7 +80,32 @@ class Speed:
     compiled: float = math.nan
 
 
-def measure(level: int, width: float, batch: int, compiles: bool, device: torch.device, work: Path) -> Speed:
+@dataclass(frozen=True)
+class Parts:
+    """Seconds of what a step is made of: per crop, and of the optimiser per update."""
+
+    bare: float
+    augmenting: float
+    loss: float
+    adam: float
+    muon: float
+
+    def share(self, optimiser_s: float, batch: int) -> float:
+        """What share of a step with `batch` crops the bare network is."""
+        return self.bare / (self.bare + self.augmenting + self.loss + optimiser_s / batch)
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of products of square matrices."""
+    side = PEAK_SIDE.get(device.type, PEAK_SIDE["cpu"])
+    one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    (seconds,) = by_turns([lambda: one @ other], device, rounds=10)
+    return 2 * side**3 / seconds
+
+
+def measure(
+    level: int, width: float, batch: int, compiles: bool, device: torch.device, work: Path, rounds: int
+) -> Speed:
     """All figures of a level."""
     settings = TrainSettings(resolution=level_size(level), width=width, batch=batch, device=device.type)
     crops = {name: _crops(level, work / name) for name in ("A", "B")}
@@ -74,9 +119,48 @@ def measure(level: int, width: float, batch: int, compiles: bool, device: torch.
         ]
         if compiles:
             deeds.append(_bare(settings, level, crops, device, compiles=True))
-        seconds = _by_turns(deeds, device)
+        seconds = by_turns(deeds, device, rounds)
     images = [batch, batch, 2 * batch, 2 * batch, batch]
     return Speed(*(each / count for each, count in zip(seconds, images, strict=False)))
+
+
+def measure_parts(level: int, width: float, batch: int, device: torch.device, work: Path, rounds: int) -> Parts:
+    """What a step at a level is made of."""
+    settings = TrainSettings(resolution=level_size(level), width=width, batch=batch, device=device.type)
+    crops = {"A": _crops(level, work / "A")}
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        feeder = Feeder(crops, level, batch, settings, ModelSpace(), REACH, device, Ranks(), pool)
+        one = feeder.batches(0, 1)[0][1]
+        result = torch.rand_like(one.truth).requires_grad_()
+        states = [
+            start_state(replace(settings, optimiser=name), CombDims(level, width), ("A",), device)
+            for name in ("adam", "muon")
+        ]
+        for state in states:
+            _pass(state.comb, one.shown, settings, level, device)
+
+        def lose() -> None:
+            level_loss(result, one.truth, one.matte, level, settings, one.features).backward()
+
+        def optimise(state: TrainState) -> Callable[[], None]:
+            gradients = [None if weight.grad is None else weight.grad.clone() for weight in state.comb.parameters()]
+
+            def run() -> None:
+                for weight, gradient in zip(state.comb.parameters(), gradients, strict=True):
+                    weight.grad = gradient
+                state.optimiser.step()
+
+            return run
+
+        deeds = [
+            lambda: _pass(states[0].comb, one.shown, settings, level, device),
+            lambda: feeder.batches(1, 1),
+            lose,
+            *map(optimise, states),
+        ]
+        bare, augmenting, loss, adam, muon = by_turns(deeds, device, rounds)
+    return Parts(bare / batch, augmenting / batch, loss / batch, adam, muon)
 
 
 def _crops(level: int, path: Path) -> PersonaCrops:
@@ -99,13 +183,15 @@ def _bare(
     source = crops["A"].pixels[torch.arange(settings.batch) % 32].to(device)
     shown = augment(source, torch.zeros(len(source), DRAWS), level, settings, ModelSpace(), REACH).shown
 
-    def run() -> None:
-        with run_on(device, settings.precision):
-            result = comb(shown, "A", level, 1.0)
-        state.comb.zero_grad(set_to_none=True)
-        result.sum().backward()
+    return lambda: _pass(comb, shown, settings, level, device)
 
-    return run
+
+def _pass(comb: Any, shown: Tensor, settings: TrainSettings, level: int, device: torch.device) -> None:
+    """The bare network, forward and backward."""
+    with run_on(device, settings.precision):
+        result = comb(shown, "A", level, 1.0)
+    comb.zero_grad(set_to_none=True)
+    result.sum().backward()
 
 
 def _step(
@@ -128,22 +214,63 @@ def _step(
     return run
 
 
-def _by_turns(deeds: list[Callable[[], None]], device: torch.device) -> list[float]:
+def by_turns(deeds: Sequence[Callable[[], object]], device: torch.device, rounds: int) -> list[float]:
     """The least seconds of each over some rounds, after one to warm up."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     best = [math.inf] * len(deeds)
     started = time.monotonic()
-    for rounds in range(100):
+    for done in range(100):
         for index, deed in enumerate(deeds):
             before = clock()
             deed()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            if rounds:
+            if done:
                 best[index] = min(best[index], clock() - before)
-        if rounds >= LEAST_ROUNDS and time.monotonic() - started > LEVEL_SECONDS:
+        if done >= rounds and time.monotonic() - started > LEVEL_SECONDS:
             break
     return best
+
+
+def speed_row(level: int, batch: int, gflop: float, one: Speed, peak: float) -> str:
+    """A line of the table. `peak`: FLOP/s."""
+    bare, step = (1e9 * gflop / seconds / peak for seconds in (one.bare_bf16, one.step_muon))
+    row = (
+        f"| {level} | {level_size(level)} | {gflop:.2f} | {batch} | {1 / one.bare_bf16:.2f} | {bare:.0%} "
+        f"| {one.bare_fp32 / one.bare_bf16:.2f} | {one.bare_bf16 / one.step_adam:.0%} "
+        f"| {one.bare_bf16 / one.step_muon:.0%} | {step:.0%} |"
+    )
+    return row + ("" if math.isnan(one.compiled) else f" {one.bare_bf16 / one.compiled:.2f} times as fast compiled |")
+
+
+def parts_row(level: int, batch: int, one: Parts) -> str:
+    """A line of the table of parts."""
+    least = max(USUAL, wanted_batch(level))
+    return (
+        f"| {level} | {level_size(level)} | {batch} | {1e3 * one.bare:.1f} | {one.augmenting / one.bare:.1%} "
+        f"| {one.loss / one.bare:.1%} | {one.adam / one.bare / least:.1%} | {one.muon / one.bare / least:.1%} "
+        f"| {one.share(one.adam, least):.0%} | {one.share(one.muon, least):.0%} |"
+    )
+
+
+def run_levels(options: argparse.Namespace, levels: range, peak: float) -> dict[int, float]:
+    """Print the table; seconds per crop of a step at each level, nothing with --parts."""
+    device = torch.device(options.device)
+    print(PARTS_HEAD if options.parts else SPEED_HEAD)
+    print("|---" * 10 + "|")
+    crop_s: dict[int, float] = {}
+    for level in levels:
+        batch = options.batch or wanted_batch(level)
+        with tempfile.TemporaryDirectory(prefix="bodydouble-speed-") as work:
+            if options.parts:
+                parts = measure_parts(level, options.width, batch, device, Path(work), options.rounds)
+                print(parts_row(level, batch, parts), flush=True)
+                continue
+            one = measure(level, options.width, batch, options.compile, device, Path(work), options.rounds)
+        gflop = 6e-9 * multiply_adds(CombDims(TOP_LEVEL, options.width), level)
+        print(speed_row(level, batch, gflop, one, peak), flush=True)
+        crop_s[level] = one.step_muon
+    return crop_s
 
 
 def main() -> None:
@@ -151,41 +278,34 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--levels", default="0-8")
     parser.add_argument("--batch", type=int, help="by default as training chooses it for the level")
+    parser.add_argument("--rounds", type=int, default=2, help="least rounds of a level, besides one to warm up")
     parser.add_argument("--compile", action="store_true", help="also the bare network through torch.compile")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--peak", type=float)
+    parser.add_argument("--parts", action="store_true", help="what augmentation, loss and optimiser take each")
     parser.add_argument("--no-run", action="store_true", help="the arithmetic only")
     options = parser.parse_args()
     keep_memory()
     if options.device == "cpu":
         torch.set_num_threads(1)
-    first, _, last = options.levels.partition("-")
-    dims = CombDims(8, options.width)
-    print(f"CPU: {', '.join(cpu_features()) or 'no vector extensions known'}; width {options.width:g}\n")
-    print("| level | px | GFLOP per crop | batch | bare bf16, crops/s | bf16 ÷ fp32 | step ÷ bare, Adam | Muon |")
-    print("|---|---|---|---|---|---|---|---|")
-    for level in range(int(first), int(last or first) + 1):
-        gflop, batch = 6e-9 * multiply_adds(dims, level), options.batch or wanted_batch(level)
-        row = f"| {level} | {level_size(level)} | {gflop:.2f} | {batch} "
-        if not options.no_run:
-            device = torch.device(options.device)
-            with tempfile.TemporaryDirectory(prefix="bodydouble-speed-") as work:
-                one = measure(level, options.width, batch, options.compile, device, Path(work))
-            row += (
-                f"| {1 / one.bare_bf16:.2f} | {one.bare_fp32 / one.bare_bf16:.2f} "
-                f"| {one.bare_bf16 / one.step_adam:.0%} | {one.bare_bf16 / one.step_muon:.0%} "
-            )
-            if options.compile:
-                row += f"| {one.bare_bf16 / one.compiled:.2f} times as fast compiled "
-            if options.peak:
-                row += f"| {gflop / one.step_muon / options.peak / 10:.1f} % of the peak "
-        print(row + "|", flush=True)
-    crops = ITERATIONS * PERSONAS
-    flop = [6 * multiply_adds(dims, level) * crops * wanted_batch(level) for level in range(9)]
-    total = sum(flop) + SETTLE / (1 - SETTLE) * 9 * flop[8]
-    print(f"\nfull schedule at P = 2: {sum(flop):.3g} FLOP in the levels, {total:.3g} with the settling")
-    if options.peak:
-        print(f"hours at 40 % of {options.peak:g} TFLOP/s: {total / (0.4e12 * options.peak) / 3600:.0f}")
+    works = schedule_work(options.width, [wanted_batch(level) for level in range(TOP_LEVEL + 1)])
+    peaks = {"a GPU's": GPU_PEAK}
+    crop_s: dict[int, float] = {}
+    if not options.no_run:
+        device = torch.device(options.device)
+        peak, float32 = (matrix_peak(device, dtype) for dtype in (torch.bfloat16, torch.float32))
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else ", ".join(cpu_features())
+        print(
+            f"{device.type}: {name or 'no vector extensions known'}; width {options.width:g}; measured matrix peak ",
+            end="",
+        )
+        print(f"{peak / 1e12:.3g} TFLOP/s bf16, {peak / float32:.2f} times float32\n")
+        first, _, last = options.levels.partition("-")
+        crop_s = run_levels(options, range(int(first), int(last or first) + 1), peak)
+        peaks = {"measured": peak / 1e12} | peaks
+    print(f"\nThe full schedule at P = 2, width {options.width:g}:\n\n{work_table(works)}\n")
+    if len(crop_s) == len(works):
+        print(f"at the speeds measured above: {hours_at_speeds(works, crop_s):,.1f} hours\n")
+    print(f"Projected, not measured: hours of the network's operations\n\n{hours_table(works, peaks, SHARES)}")
 
 
 if __name__ == "__main__":
