@@ -66,20 +66,20 @@ class _Contrast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, result: Tensor, truth: Tensor, constant: float, share: Tensor) -> Tensor:
-        x, y = (each.permute(0, 2, 3, 1).contiguous() for each in (result, truth))  # N×H×W×C
+        fields = _fields(result, truth)
+        x, y = fields[0], fields[1]
+        mean_x, mean_y, spread, term = _filtered(fields.flatten(0, 1), 0).unflatten(0, (len(fields), -1))
+        spread.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).add_(constant)
+        term.addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(constant).div_(spread)
         share = share.permute(0, 2, 3, 1)
-        mean_x, mean_y = _filtered(x, 0), _filtered(y, 0)
-        spread = _filtered((x * x).addcmul_(y, y), 0)
-        spread = spread.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).add_(constant)
-        term = _filtered(x * y, 0).addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(constant).div_(spread)
         total = (term * share).sum((1, 2))
         if ctx.needs_input_grad[0]:
-            slope = spread.reciprocal_().mul_(share)
-
-            by_means = mean_y.addcmul_(term, mean_x, value=-1).mul_(slope)
-            gradient = _filtered(slope, WINDOW - 1).mul_(y)
-            gradient = gradient.addcmul_(_filtered(term.mul_(slope), WINDOW - 1), x, value=-1)
-            gradient = gradient.sub_(_filtered(by_means, WINDOW - 1)).mul_(2)
+            maps = term.new_empty((3, *term.shape))
+            slope = torch.div(share, spread, out=maps[0])
+            torch.mul(term, slope, out=maps[1])
+            torch.mul(mean_y.addcmul_(term, mean_x, value=-1), slope, out=maps[2])
+            by_y, by_x, by_means = _filtered(maps.flatten(0, 1), WINDOW - 1).unflatten(0, (len(maps), -1))
+            gradient = by_y.mul_(y).addcmul_(by_x, x, value=-1).sub_(by_means).mul_(2)
             ctx.save_for_backward(gradient.permute(0, 3, 1, 2))
         return total
 
@@ -88,6 +88,16 @@ class _Contrast(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * outer[0][:, :, None, None], None, None, None
+
+
+def _fields(result: Tensor, truth: Tensor) -> Tensor:
+    """x, y, x² + y² and x·y, channels last: 4×N×H×W×C. One filter over all of them costs less than four."""
+    count, channels, height, width = result.shape
+    fields = result.new_empty((4, count, height, width, channels))
+    x, y = fields[0].copy_(result.permute(0, 2, 3, 1)), fields[1].copy_(truth.permute(0, 2, 3, 1))
+    torch.mul(x, x, out=fields[2]).addcmul_(y, y)
+    torch.mul(x, y, out=fields[3])
+    return fields
 
 
 def _filtered(pictures: Tensor, padding: int) -> Tensor:
