@@ -26,8 +26,8 @@ from tiny import TINY_TRAINING, tiny_faceset
 ROOT = Path(__file__).parent.parent
 
 # For each order "DEATH FOLDER" on standard input a child is forked that trains there, saving after every iteration. It
-# kills itself at the DEATH-th file that a save puts in its place; at 0 it says its number, then "at ITERATION" after each
-# save, and is left to others. The last line is the exit code.
+# kills itself at the DEATH-th file that a save puts in its place; at 0 it says its number, then "at ITERATION" after
+# each save, and is left to others. The last line is the exit code.
 PROGRAM = """
 import os, sys
 from dataclasses import replace
