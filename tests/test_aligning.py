@@ -74,7 +74,7 @@ def test_a_face_the_detector_misses_is_followed_from_both_sides(
 
 
 def test_who_moves_evenly_is_looked_at_by_three_predictions_and_others_by_nine(
-    plate: PlateSequence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_frames: Callable[..., PlateSequence]
+    plate: PlateSequence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from bodydouble.alignment.faces import DlibLandmarker
 
@@ -87,12 +87,14 @@ def test_who_moves_evenly_is_looked_at_by_three_predictions_and_others_by_nine(
     monkeypatch.setattr(DlibLandmarker, "predict", counted)
     monkeypatch.setattr(aligning, "picture_change", lambda one, other: 0.0)  # or the jump would pass for another shot
     rgb = read_plate(plate.path(1016)).rgb()
-    for shift, expected in ((0, [9, 9, 3]), (20, [9, 9, 3, 9])):
-        folder = tmp_path / str(shift)
-        shot = write_frames(folder, lambda frame, _, shift=shift: np.roll(rgb, shift * (frame == 1017), axis=1))
+    for second, third, expected in ((0, 0, [9, 3, 3]), (0, 20, [9, 3, 3, 9]), (20, 40, [9, 3, 9, 3])):
+        name = f"by_{second}_{third}"
+        for frame, shift in ((1016, 0), (1017, second), (1018, third)):
+            write_image(tmp_path / f"{name}.{frame}.exr", np.roll(rgb, shift, axis=1), channel_names=("R", "G", "B"))
+        shot = PlateSequence.find(tmp_path / f"{name}.####.exr")
         looks.clear()
-        measured = list(align_frames(shot, FRAMES, Colour(), None, AlignSettings()))
-        assert looks == expected, "the first frame and the anchor 1016 by nine"
+        measured = list(align_frames(shot, shot.frames, Colour(), None, AlignSettings()))
+        assert looks == expected, "two frames tell the motion of the third"
         assert [len(found.faces) for found in measured] == [1, 1, 1]
 
 

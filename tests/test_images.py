@@ -13,7 +13,15 @@ import pytest
 
 from bodydouble.errors import OutputError, PlateError, UsageError
 from bodydouble.plates.exrscratch import write_scratch
-from bodydouble.plates.images import output_compression, read_headers, read_image, read_plate, write_image, write_plate
+from bodydouble.plates.images import (
+    output_compression,
+    read_headers,
+    read_image,
+    read_picture,
+    read_plate,
+    write_image,
+    write_plate,
+)
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.writing import atomic_path
 
@@ -55,6 +63,22 @@ def overscan(tmp_path: Path) -> Path:
     pixels[3, 3], pixels[4, 4, 1] = (np.nan, np.inf, -np.inf, 1), -3.5
     place = {"x": 98, "y": 48, "full_x": 100, "full_y": 50, "full_width": 20, "full_height": 10}
     return save(tmp_path / "overscan.1001.exr", pixels, oiio.HALF, **place, compression="piz", shot="sh010")
+
+
+def test_the_picture_alone_is_that_of_the_whole_file(overscan: Path, tmp_path: Path):
+    layered = save(
+        tmp_path / "layers.exr",
+        np.random.default_rng(0).random((6, 9, 6)).astype(np.float32),
+        oiio.FLOAT,
+        channelnames=("A", "beauty.R", "beauty.G", "beauty.B", "id", "Z"),
+    )
+    for path, part in ((overscan, None), (layered, None)):
+        whole, seen = read_plate(path, part), read_picture(path, part)
+        assert bits(seen.rgb()) == bits(whole.rgb())
+        assert (seen.width, seen.height, seen.attributes) == (whole.width, whole.height, whole.attributes)
+        assert set(seen.main.channels) == set(whole.picture.rgb)
+    with pytest.raises(PlateError, match=r"gone\.exr"):
+        read_picture(tmp_path / "gone.exr")
 
 
 def test_every_half_float_and_uint_bit_pattern_survives_in_one_mixed_part(tmp_path: Path):

@@ -38,7 +38,7 @@ from bodydouble.alignment.people import (
 from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.alignment.tracks import solve_person, still_faces
 from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views
-from bodydouble.plates.reading import read_frame
+from bodydouble.plates.reading import look_at_frame, read_frame
 from bodydouble.settings import AlignSettings
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def follow_faces(
 
 
 def _carried_on(face: FoundFace, earlier: Sequence[FoundFace]) -> NDArray[np.float64]:
-    """The alignment of a face one frame on, at the speed at which it came from the frame before."""
+    """The alignment of a face one frame on, at the speed at which it came from the frame before, if that is known."""
     same = [other for other in earlier if same_place(other, face, 1.0)]
     if len(same) != 1:
         return face.unit_from_plate
@@ -307,7 +307,7 @@ def _follow_back(
         here, later = result[index], result[index + 1]
         missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
         if missing:
-            views = frame_views(read_frame(plate, here.frame), colour, colorspace)
+            views = frame_views(look_at_frame(plate, here.frame), colour, colorspace)
             found = follow_faces(finder, views, missing, settings, here.frame)
             result[index] = replace(here, faces=(*here.faces, *found))
     return result
@@ -319,7 +319,7 @@ def _read_ahead(
     """The frames in order, each with its pixels and its views; the next ones are read while the caller works."""
 
     def read(frame: int) -> tuple[int, Plate, PlateViews]:
-        picture = read_frame(plate, frame)
+        picture = look_at_frame(plate, frame)
         views = views_of(picture)
         _ = views.small  # with it the exposure: it is there when the caller asks
         return frame, picture, views

@@ -93,11 +93,9 @@ def face_picture(
     """
     crop_from_plate = crop_from_unit(2 * PICTURE_SIDE) @ unit_from_plate
     plate_from_crop = np.asarray(np.linalg.inv(crop_from_plate), np.float64)
-    x0, y0, x1, y1 = _region_under(image_u8, plate_from_crop, 2 * PICTURE_SIDE, 1.0)
+    x0, y0, x1, y1 = _region_under(image_u8, plate_from_crop, 2 * PICTURE_SIDE)
     plate_from_crop[:2, 2] -= x0, y0
-    crop = sample(_grey(image_u8[y0:y1, x0:x1]), plate_from_crop, 2 * PICTURE_SIDE)
-    rows = np.add(crop[::2], crop[1::2], dtype=np.uint16)
-    return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
+    return _halved(sample(_grey(image_u8[y0:y1, x0:x1]), plate_from_crop, 2 * PICTURE_SIDE))
 
 
 def _grey(image_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -113,37 +111,28 @@ def resample(
 
     `sample`: None for numpy's own, which is exact and several times slower than dlib's.
     """
-    scale = similarity_scale(chip_from_plate)
-    picture = image_u8
+    if similarity_scale(chip_from_plate) < FILTERED:
+        # From outer corner to outer corner, at twice the size.
+        twice = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1.0]]) @ chip_from_plate
+        return _halved(resample(image_u8, twice, 2 * side, sample))
     plate_from_chip = np.asarray(np.linalg.inv(chip_from_plate), np.float64)
-    if scale < FILTERED:
-        picture, small_from_plate = _shrunk_region(image_u8, plate_from_chip, side, scale)
-        plate_from_chip = small_from_plate @ plate_from_chip
-    return (_bilinear if sample is None else sample)(picture, plate_from_chip, side)
+    return (_bilinear if sample is None else sample)(image_u8, plate_from_chip, side)
 
 
-def _shrunk_region(
-    image: NDArray[np.uint8], plate_from_chip: NDArray[np.float64], side: int, scale: float
-) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The part of the picture under a chip, shrunk by `scale`, and the 3×3 from plate pixels to its own."""
-    x0, y0, x1, y1 = _region_under(image, plate_from_chip, side, scale)
-    rows, columns = max(1, round((y1 - y0) * scale)), max(1, round((x1 - x0) * scale))
-    per_x, per_y = columns / (x1 - x0), rows / (y1 - y0)
-    small_from_plate = np.array(
-        [[per_x, 0, (0.5 - x0) * per_x - 0.5], [0, per_y, (0.5 - y0) * per_y - 0.5], [0, 0, 1.0]]
-    )
-    return shrink(image[y0:y1, x0:x1], rows, columns), small_from_plate
+def _halved(image_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Means of squares of four pixels of a picture with even sides."""
+    rows = np.add(image_u8[::2], image_u8[1::2], dtype=np.uint16)
+    return ((rows[:, ::2] + rows[:, 1::2] + 2) >> 2).astype(np.uint8)
 
 
 def _region_under(
-    image: NDArray[np.uint8], plate_from_chip: NDArray[np.float64], side: int, scale: float
+    image: NDArray[np.uint8], plate_from_chip: NDArray[np.float64], side: int
 ) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the pixels that a chip of `side`² looks at, two of its own pixels around."""
+    """(left, top, right, bottom) of the pixels that a chip of `side`² looks at, two more around."""
     corners = apply(plate_from_chip, np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float64))
-    pad = 2 / scale
     height, width = image.shape[:2]
-    x0, y0 = np.clip(np.floor(corners.min(axis=0) - pad), 0, (width - 1, height - 1)).astype(int)
-    x1, y1 = np.clip(np.ceil(corners.max(axis=0) + pad), (x0 + 1, y0 + 1), (width, height)).astype(int)
+    x0, y0 = np.clip(np.floor(corners.min(axis=0) - 2), 0, (width - 1, height - 1)).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(axis=0) + 2), (x0 + 1, y0 + 1), (width, height)).astype(int)
     return int(x0), int(y0), int(x1), int(y1)
 
 

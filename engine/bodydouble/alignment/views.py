@@ -280,11 +280,16 @@ def _fitted(shape: tuple[int, int], size: int) -> tuple[tuple[int, int], NDArray
 
 def _interpolated(codes: Codes, rows: int, columns: int) -> Codes:
     """(3, H, W), at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
-    values: NDArray[np.float32] = codes.astype(np.float32)
-    for axis, count in ((1, rows), (2, columns)):
+    # One channel after the other: they stay in the processor's cache.
+    return np.stack([_interpolated_plane(plane, rows, columns) for plane in codes])
+
+
+def _interpolated_plane(plane: Codes, rows: int, columns: int) -> Codes:
+    values: NDArray[np.float32] = plane.astype(np.float32)
+    for axis, count in ((0, rows), (1, columns)):
         at = (np.arange(count) + 0.5) * (values.shape[axis] / count) - 0.5
         low = np.clip(at.astype(int), 0, max(0, values.shape[axis] - 2))
-        share = (at - low).astype(np.float32).reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        share = (at - low).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
         lower, upper = values.take(low, axis), values.take(np.minimum(low + 1, values.shape[axis] - 1), axis)
         upper -= lower
         upper *= share

@@ -27,7 +27,7 @@ from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
     "Header", "Part", "Plate", "Region", "check_compression", "lossy_compression", "output_compression",
-    "output_compression_of", "picture_plate", "read_headers", "read_image", "read_plate", "use_threads",
+    "output_compression_of", "picture_plate", "read_headers", "read_image", "read_picture", "read_plate", "use_threads",
     "why_unsupported", "write_image", "write_plate",
 ]  # fmt: skip
 
@@ -71,20 +71,44 @@ def read_plate(path: str | Path, part: str | None = None, view: str | None = Non
     path = Path(path)
     file = _open(path)
     try:
-        specs = list(_part_specs(file, path))
+        plate = _described(file, path, part, view)
         exr = file.format_name() == "openexr"
-        raw = _raw_attributes(file, path, len(specs))
-        headers = [_header(spec, raw[index]) for index, spec in enumerate(specs)]
-        _refuse_unsupported(headers, path)
-        plate = Plate(path, (), part, view)
         plate = dataclasses.replace(
-            plate, parts=tuple(_read_part(file, index, header, path, exr) for index, header in enumerate(headers))
+            plate, parts=tuple(_read_part(file, index, header, path, exr) for index, header in enumerate(plate.parts))
         )
         if part is not None or view is not None:
             _ = plate.picture
         return plate
     finally:
         file.close()
+
+
+def read_picture(path: str | Path, part: str | None = None, view: str | None = None) -> Plate:
+    """The picture of a file alone, for those who only look at it: of an EXR, R, G and B of one part, and nothing else
+    is unpacked. Attributes and windows are that part's. Errors: as `read_plate`, and for a file without a picture.
+    """
+    path = Path(path)
+    file = _open(path)
+    try:
+        if file.format_name() != "openexr":
+            return read_plate(path, part, view)
+        described = _described(file, path, part, view)
+        picture = described.picture
+        header = described.parts[picture.part]
+        places = [header.channels.index(name) for name in picture.rgb]
+        read = _read_part(file, picture.part, header, path, True, (min(places), max(places) + 1))
+        return dataclasses.replace(described, parts=(read,), part=None)
+    finally:
+        file.close()
+
+
+def _described(file: oiio.ImageInput, path: Path, part: str | None, view: str | None) -> Plate:
+    """The plate of an open file without its pixels. Errors: PlateError."""
+    specs = list(_part_specs(file, path))
+    raw = _raw_attributes(file, path, len(specs))
+    headers = [_header(spec, raw[index]) for index, spec in enumerate(specs)]
+    _refuse_unsupported(headers, path)
+    return Plate(path, tuple(Part(h.spec, h.channels, h.formats, h.raw) for h in headers), part, view)
 
 
 def output_compression(plate: Plate, requested: str | None = None) -> tuple[str, str]:
@@ -280,13 +304,17 @@ def _header(spec: oiio.ImageSpec, raw: Attributes | None = None) -> Header:
     return Header(spec, tuple(spec.channelnames), per_channel or (str(spec.format),) * spec.nchannels, raw or {})
 
 
-def _read_part(file: oiio.ImageInput, index: int, header: Header, path: Path, exr: bool) -> Part:
+def _read_part(
+    file: oiio.ImageInput, index: int, header: Header, path: Path, exr: bool, span: tuple[int, int] | None = None
+) -> Part:
+    """A part with its pixels. `span`: first channel and end of those of an EXR that are wanted, None for all."""
     spec = header.spec
+    first, last = span or (0, spec.nchannels)
     formats = header.formats if exr else ("float",) * spec.nchannels
     pixels: list[np.ndarray] = []
-    while len(pixels) < len(formats):
-        start = len(pixels)
-        end = next((i for i in range(start, len(formats)) if formats[i] != formats[start]), len(formats))
+    while first + len(pixels) < last:
+        start = first + len(pixels)
+        end = next((i for i in range(start, last) if formats[i] != formats[start]), last)
         block = file.read_image(index, 0, start, end, TYPES[formats[start]])
         if block is None or file.has_error:
             raise PlateError(f"{path}: pixels cannot be read ({_error_text(file)}). Render or copy it again.")
@@ -294,7 +322,7 @@ def _read_part(file: oiio.ImageInput, index: int, header: Header, path: Path, ex
         pixels += [block[..., channel] for channel in range(end - start)]
     if not exr:
         return _picture_part(header, pixels)
-    return Part(spec, header.channels, formats, header.raw, tuple(pixels))
+    return Part(spec, header.channels[first:last], formats[first:last], header.raw, tuple(pixels))
 
 
 def _picture_part(header: Header, pixels: list[np.ndarray]) -> Part:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
 from bodydouble.plates.colour import NAME_IT, Colour, FoundSpace
-from bodydouble.plates.images import picture_plate, read_headers, read_plate
+from bodydouble.plates.images import picture_plate, read_headers, read_picture, read_plate
 from bodydouble.plates.movies import read_movie, read_movie_frame
 from bodydouble.plates.pictures import find_picture
 from bodydouble.plates.plate import Header, Plate
@@ -38,6 +38,13 @@ def read_frame(plate: PlateSequence, frame: int) -> Plate:
     if movie.space:
         attributes["colorInteropID"] = movie.space
     return picture_plate(path, pixels[..., :3], attributes, pixels[..., 3] if pixels.shape[2] == 4 else None)
+
+
+def look_at_frame(plate: PlateSequence, frame: int) -> Plate:
+    """As `read_frame`, but of an EXR the R, G and B of the picture alone: quicker, and not to be written again."""
+    if plate.is_movie:
+        return read_frame(plate, frame)
+    return read_picture(plate.path(frame), plate.part, None if plate.view_in_name else plate.view)
 
 
 def main_header(plate: PlateSequence, frame: int) -> Header:
