@@ -14,6 +14,7 @@ off, so the figures of a busy machine can be read, though those of an idle one a
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -52,10 +53,10 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--memory", type=int, default=500, metavar="FRAMES", help="of the small plate; 0 for none")
-    parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
-        return part_alone(Path(arguments.part[0]), int(arguments.part[1]), int(arguments.part[2]), arguments)
+        return part_alone(Path(arguments.part[0]), *map(int, arguments.part[1:]), arguments)
     kept: list[bool] = []
     with tempfile.TemporaryDirectory(prefix="bodydouble-throughput-") as name:
         if arguments.frames:
@@ -145,19 +146,24 @@ def stages_alone(folder: Path, plate: PlateSequence, arguments: argparse.Namespa
 def in_processes(
     folder: Path, parts: Sequence[tuple[int, ...]], arguments: argparse.Namespace
 ) -> list[tuple[float, float]]:
-    """Frames a second and core-seconds a frame of processes of one thread that run at once."""
+    """Frames a second and core-seconds a frame of processes of one thread that run at once.
+
+    Each is held to a core of its own, as a farm's slot of one core does: free, its reader and its writer would work on
+    a tenth of a second core, which two processes on two cores do not have.
+    """
     command = [sys.executable, __file__, "--device", arguments.device, "--precision", arguments.precision]
     running = [
         subprocess.Popen(
-            [*command, "--part", str(folder), str(part[0]), str(part[-1])], stdout=subprocess.PIPE, text=True
+            [*command, "--part", str(folder), str(part[0]), str(part[-1]), str(core)], stdout=subprocess.PIPE, text=True
         )
-        for part in parts
+        for part, core in zip(parts, itertools.cycle(sorted(os.sched_getaffinity(0))), strict=False)
     ]
     return [tuple(map(float, one.communicate()[0].split())) for one in running]  # type: ignore[misc]
 
 
-def part_alone(folder: Path, first: int, last: int, arguments: argparse.Namespace) -> int:
+def part_alone(folder: Path, first: int, last: int, core: int, arguments: argparse.Namespace) -> int:
     """What one of those processes does."""
+    os.sched_setaffinity(0, {core})
     plate, frames = PlateSequence.find(folder / "p.####.exr"), tuple(range(first, last + 1))
     took = timed_run(folder / f"part{first}", plate, frames, 1, arguments)
     print(len(frames) / took.wall, took.own / len(frames))
