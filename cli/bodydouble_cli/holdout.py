@@ -11,9 +11,11 @@ from bodydouble.events import FrameDone
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
     chosen_frames,
+    chosen_person,
     device_option,
     frames_option,
     open_colour,
+    person_option,
     plate_argument,
     plate_options,
     reporting_options,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--performer", required=True, metavar="NAME", help="The performer's name in the model.")
 @click.option("--faces", type=click.Path(path_type=Path), required=True, help="Shot faces from align.")
 @frames_option
-@click.option("--person", type=int, help="Whose face.  [default: the most prominent person]")
+@person_option("Whose face")
 @device_option
 @plate_options
 @reporting_options
@@ -44,7 +46,7 @@ def holdout(
     performer: str,
     faces: Path,
     frames: FrameRange | None,
-    person: int | None,
+    person: str | None,
     device: str,
     part: str | None,
     view: str | None,
@@ -73,7 +75,8 @@ def holdout(
     target, wanted = PlateSequence.output(out, like=sequence), chosen_frames(sequence, frames)
     space = colorspace and colour.resolve(colorspace)
     with open_run("holdout", frames=len(wanted), reporting=reporting) as run:
-        for found in find_holdouts(sequence, target, shot, model, performer, wanted, colour, space, person, device):
+        who = chosen_person(person, shot, colour)
+        for found in find_holdouts(sequence, target, shot, model, performer, wanted, colour, space, who, device):
             covered = "no face" if found.share != found.share else f"{100 * found.share:.1f} % of the face covered"
             run.emit(FrameDone(found.frame, str(found.path), None, {}, covered))
         run.output("holdout", target.pattern)
