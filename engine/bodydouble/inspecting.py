@@ -93,7 +93,7 @@ def _plate_facts(sequence: PlateSequence, headers: tuple[Header, ...], colour: C
     swap: dict[str, Any] = {}
     main = headers[0]
     try:
-        picture = find_picture(headers, sequence.part, None if sequence.view_in_name else sequence.view)
+        picture = find_picture(headers, sequence.part, sequence.view_in_file)
         main = headers[picture.part]
         name, note = output_compression_of(main)
         swap = {"part": picture.part + 1, "channels": " ".join(picture.rgb), "alpha": picture.alpha}

@@ -31,7 +31,7 @@ def read_frame(plate: PlateSequence, frame: int) -> Plate:
     """One frame of a plate, with the picture chosen that the plate asks for. Errors: PlateError, UsageError."""
     path = plate.path(frame)
     if not plate.is_movie:
-        return read_plate(path, plate.part, None if plate.view_in_name else plate.view)
+        return read_plate(path, plate.part, plate.view_in_file)
     movie = read_movie(path)
     pixels = read_movie_frame(path, frame)
     attributes: dict[str, str | int | float] = {"PixelAspectRatio": movie.pixel_aspect}
@@ -44,13 +44,13 @@ def look_at_frame(plate: PlateSequence, frame: int) -> Plate:
     """As `read_frame`, but of an EXR the R, G and B of the picture alone: quicker, and not to be written again."""
     if plate.is_movie:
         return read_frame(plate, frame)
-    return read_picture(plate.path(frame), plate.part, None if plate.view_in_name else plate.view)
+    return read_picture(plate.path(frame), plate.part, plate.view_in_file)
 
 
 def main_header(plate: PlateSequence, frame: int) -> Header:
     """The header of the part that holds the picture, without its pixels; not for movies. Errors: see `read_frame`."""
     headers = read_headers(plate.path(frame))
-    return headers[find_picture(headers, plate.part, None if plate.view_in_name else plate.view).part]
+    return headers[find_picture(headers, plate.part, plate.view_in_file).part]
 
 
 def chosen(plate: PlateSequence, like: PlateSequence) -> PlateSequence:

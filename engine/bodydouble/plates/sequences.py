@@ -41,6 +41,11 @@ class PlateSequence:
     view: str | None = None
     view_in_name: bool = False
 
+    @property
+    def view_in_file(self) -> str | None:
+        """The view that each file is to be asked for; None where its name has answered that, or none was asked for."""
+        return None if self.view_in_name else self.view
+
     @classmethod
     def find(cls, path: str | Path, part: str | None = None, view: str | None = None) -> PlateSequence:
         """The sequence that a pattern, one file, or a folder with one sequence names.

@@ -34,11 +34,10 @@ from bodydouble.network.checkpoint import (
 from bodydouble.network.comb import Comb, is_persona_name
 from bodydouble.rights import SEAL, check_seal
 from bodydouble.settings import TrainSettings
-from bodydouble.training.cropstore import CropStore, by_persona
+from bodydouble.training.cropstore import CropStore
 from bodydouble.training.facesets import Faceset
-from bodydouble.training.features import require_landmarks
 from bodydouble.training.schedule import Phase
-from bodydouble.training.training import Clock, job_of, optimiser_of, run_training, training_device
+from bodydouble.training.training import Clock, job_of, load_facesets, optimiser_of, run_training, training_device
 from bodydouble.training.trainjob import TrainJob, TrainProgress, plan_of
 from bodydouble.training.trainstate import TrainState, has_state, restore_state
 from bodydouble.training.validating import CropReader, trial_loss
@@ -75,8 +74,7 @@ def add_persona(
         UsageError: the persona is there already, or with `replaces` is not.
     """
     model = Path(model)
-    facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
-    require_landmarks(facesets, settings)
+    facesets = load_facesets(folders, settings, rights)
     if len(facesets) != 1:
         raise UsageError(f"one persona is added at a time, not {', '.join(facesets)}; call it once for each.")
     ((name, parts),) = facesets.items()
@@ -128,8 +126,7 @@ def fine_tune(
         UsageError: a persona of the model has no faceset, or none is new.
     """
     model = Path(model)
-    facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
-    require_landmarks(facesets, settings)
+    facesets = load_facesets(folders, settings, rights)
     card = _finished(model, next(iter(facesets.values()))[0])
     left = [name for name in card.names if name not in facesets]
     if left:

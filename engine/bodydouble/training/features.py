@@ -29,11 +29,11 @@ def feature_maps(landmarks: Tensor, settings: TrainSettings, level: int, reach: 
     """Maps of crops that reach `reach` sides beyond the unit crop, N×1×64×64 float16; None if eyes count like the rest.
 
     Args:
-        landmarks: N×68×2 in sides of the unit crop.
+        landmarks: N×68×2 in sides of the unit crop, on the device where the maps are wanted.
     """
     if settings.eyes_mouth_weight == 1 or level < FIRST_LEVEL:
         return None
-    axis = (torch.arange(MAP_SIZE) + 0.5) / MAP_SIZE * (1 + 2 * reach) - reach
+    axis = (torch.arange(MAP_SIZE, device=landmarks.device) + 0.5) / MAP_SIZE * (1 + 2 * reach) - reach
     places = torch.cartesian_prod(axis, axis).flip(1)  # x, y of each pixel, row after row
     maps = [
         torch.exp(torch.cdist(places, some[:, _FIRST_POINT:]).amin(2).square() / (-2 * REACH**2))

@@ -43,8 +43,9 @@ class Feeder:
     ) -> None:
         self.batch = batch
         self._pixels = _placed({name: one.pixels for name, one in crops.items()}, device)
-        maps = {name: feature_maps(one.landmarks, settings, level, reach) for name, one in crops.items()}
-        self._features = {name: None if one is None else one.to(device) for name, one in maps.items()}
+        self._features = {
+            name: feature_maps(one.landmarks.to(device), settings, level, reach) for name, one in crops.items()
+        }
         self._trained = {name: one.trained for name, one in crops.items()}
         self._level, self._settings, self._space, self._reach = level, settings, space, reach
         self._device, self._ranks, self._pool = device, ranks, pool

@@ -148,8 +148,9 @@ def level_loss(
             loss = loss + settings.detail_weight * (1 - scales[0].mean())
     if settings.l1_weight:
         # Picture by picture, like SSIM: a batch has the mean loss of its pictures.
-        share = matte if weight is None else matte * weight
-        apart = (shown - truth).abs() if weight is None else (shown - truth).abs() * weight
-        difference = apart.sum((1, 2, 3)) / (3 * share.sum((1, 2, 3))).clamp_min(1.0)
+        apart, area = (shown - truth).abs(), matte
+        if weight is not None:
+            apart, area = apart * weight, area * weight
+        difference = apart.sum((1, 2, 3)) / (3 * area.sum((1, 2, 3))).clamp_min(1.0)
         loss = loss + settings.l1_weight * difference.mean()
     return loss

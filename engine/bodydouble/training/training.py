@@ -37,7 +37,7 @@ from bodydouble.training.trainkeeper import TrainKeeper
 from bodydouble.training.trainstate import TrainState, has_state, restore_state, save_state
 from bodydouble.training.validating import CropReader
 
-__all__ = ["TrainProgress", "optimiser_of", "run_training", "train", "training_device"]
+__all__ = ["TrainProgress", "load_facesets", "optimiser_of", "run_training", "train", "training_device"]
 
 MOST_ROLLBACKS = 3
 """In a row, without a save between them."""
@@ -74,8 +74,7 @@ def train(
         ModelError: `out` holds another model, or its training state is damaged.
         UsageError: the training diverged again and again; the last save is left as it was.
     """
-    facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
-    require_landmarks(facesets, settings)
+    facesets = load_facesets(folders, settings, rights)
     with training_device(settings) as (device, ranks):
         out, top = Path(out), size_level(settings.resolution)
         state = start_state(settings, CombDims(top, settings.width), tuple(facesets), device)
@@ -91,6 +90,15 @@ def training_device(settings: TrainSettings) -> Iterator[tuple[torch.device, Ran
     device = pick_device(local_device(settings.device))
     with join_ranks(device) as ranks:
         yield device, ranks
+
+
+def load_facesets(
+    folders: Sequence[Path], settings: TrainSettings, rights: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, list[Faceset]]:
+    """The facesets of each persona, fit to be trained on. Errors: as `by_persona` and `require_landmarks`."""
+    facesets = by_persona([Faceset.load(Path(folder)) for folder in folders], rights)
+    require_landmarks(facesets, settings)
+    return facesets
 
 
 def start_state(settings: TrainSettings, dims: CombDims, personas: tuple[str, ...], device: torch.device) -> TrainState:

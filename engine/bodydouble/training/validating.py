@@ -45,8 +45,7 @@ class CropReader:
     def read(self, crops: PersonaCrops, index: Tensor, level: int) -> Batch:
         """The crops at `index` as they are, without augmentation."""
         pixels = crops.pixels[index].to(self.device)
-        features = feature_maps(crops.landmarks[index], self.settings, level, self.reach)
-        features = None if features is None else features.to(self.device)
+        features = feature_maps(crops.landmarks[index].to(self.device), self.settings, level, self.reach)
         return augment(pixels, torch.zeros(len(index), DRAWS), level, self.settings, self.space, self.reach, features)
 
 
