@@ -76,26 +76,35 @@ def test_a_face_the_detector_misses_is_followed_from_both_sides(
 def test_who_moves_evenly_is_looked_at_by_three_predictions_and_others_by_nine(
     plate: PlateSequence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from bodydouble.alignment.faces import DlibLandmarker
+    """And the detector scores who moves evenly in every second frame, others always."""
+    from bodydouble.alignment.faces import DlibLandmarker, FaceFinder
 
     predict, looks = DlibLandmarker.predict, []
+    score_at, scores = FaceFinder.score_at, []
 
     def counted(self: DlibLandmarker, image: np.ndarray, unit: np.ndarray, shifts: np.ndarray) -> object:
         looks.append(len(shifts))
         return predict(self, image, unit, shifts)
 
+    def scored(self: FaceFinder, image: np.ndarray, unit: np.ndarray) -> float | None:
+        scores.append(score_at(self, image, unit))
+        return scores[-1]
+
     monkeypatch.setattr(DlibLandmarker, "predict", counted)
+    monkeypatch.setattr(FaceFinder, "score_at", scored)
     monkeypatch.setattr(aligning, "picture_change", lambda one, other: 0.0)  # or the jump would pass for another shot
     rgb = read_plate(plate.path(1016)).rgb()
-    for second, third, expected in ((0, 0, [9, 3, 3]), (0, 20, [9, 3, 3, 9]), (20, 40, [9, 3, 9, 3])):
+    for second, third, expected, often in ((0, 0, [9, 3, 3], 1), (0, 20, [9, 3, 3, 9], 1), (20, 40, [9, 3, 9, 3], 2)):
         name = f"by_{second}_{third}"
         for frame, shift in ((1016, 0), (1017, second), (1018, third)):
             write_image(tmp_path / f"{name}.{frame}.exr", np.roll(rgb, shift, axis=1), channel_names=("R", "G", "B"))
         shot = PlateSequence.find(tmp_path / f"{name}.####.exr")
         looks.clear()
+        scores.clear()
         measured = list(align_frames(shot, shot.frames, Colour(), None, AlignSettings()))
         assert looks == expected, "two frames tell the motion of the third"
         assert [len(found.faces) for found in measured] == [1, 1, 1]
+        assert [found.faces[0].score for found in measured][-often:] == scores
 
 
 def test_a_plate_without_a_face_gives_frames_without_faces(
@@ -199,17 +208,17 @@ def test_parts_of_a_shot_give_the_sidecar_of_the_whole(rendered: PlateSequence, 
     # The shot's frames over and over again make one long enough for two halves that share nothing but handles.
     there = rendered.frames
     order = [there[0], *there[1:47:2], *there[46:0:-2]] * 3
-    for number, frame in enumerate(order[:72], start=1001):
+    for number, frame in enumerate(order[:96], start=1001):
         (tmp_path / f"long.{number}.exr").symlink_to(rendered.path(frame))
-    plate, settings, colour = PlateSequence.find(tmp_path / "long.####.exr"), AlignSettings(handles=32), Colour()
+    plate, settings, colour = PlateSequence.find(tmp_path / "long.####.exr"), AlignSettings(handles=40), Colour()
     measured = list(align_frames(plate, plate.frames, colour, None, settings))
     whole = lines_of(solve_shot(plate.pattern, measured, settings), tmp_path)
-    assert len(whole) == 72
-    for frames in (range(1001, 1037), range(1037, 1073)):
-        # The first seven frames of each half were followed from another frame than in the whole.
+    assert len(whole) == 96
+    for frames in (range(1001, 1049), range(1049, 1097)):
+        # The first fifteen frames of each half may have been followed from another frame than in the whole.
         looked_at = with_handles(frames, plate.frames, settings.handles)
-        assert len(looked_at) < 72
-        part = list(align_frames(plate, looked_at[:8], colour, None, settings)) + measured[looked_at[8] - 1001 :]
+        assert len(looked_at) < 96
+        part = list(align_frames(plate, looked_at[:16], colour, None, settings)) + measured[looked_at[16] - 1001 :]
         solved = solve_shot(plate.pattern, [found for found in part if found.frame in looked_at], settings)
         lines = lines_of(solved, tmp_path)
         assert {frame: lines[frame] for frame in frames} == {frame: whole[frame] for frame in frames}

@@ -155,13 +155,21 @@ def test_every_nth_pixel_is_that_of_the_whole(tmp_path: Path, window: tuple[int,
     np.testing.assert_array_equal(plate.rgb((5, 3, 38, 29), step), plate.rgb((5, 3, 38, 29))[::step, ::step])
 
 
-def test_a_region_in_half_is_that_in_float_and_what_half_cannot_hold_is_infinite(tmp_path: Path) -> None:
-    spec = oiio.ImageSpec(20, 10, 3, oiio.FLOAT)
-    pixels = np.random.default_rng(0).normal(0, 1, (3, 10, 20)).astype(np.float32)
-    pixels[0, 4, 6], pixels[1, 4, 7] = 1e6, np.nan
-    plate = Plate(tmp_path, (Part(spec, ("R", "G", "B"), ("float",) * 3, pixels=tuple(pixels)),))
-    region = (-2, 3, 17, 12)
-    half = plate.half_rgb(region)
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_region_in_half_is_that_in_float_and_what_half_cannot_hold_is_infinite(
+    tmp_path: Path, together: bool, dtype: type
+) -> None:
+    """However the channels lie in memory, and also where the file has no data."""
+    spec = oiio.ImageSpec(20, 10, 4, oiio.FLOAT)
+    pixels = np.random.default_rng(0).normal(0, 1, (10, 20, 4)).astype(np.float32)
+    pixels[4, 6, 0], pixels[4, 7, 1] = 1e6, np.nan
     with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(half, np.moveaxis(plate.rgb(region), -1, 0).astype(np.float16))
-    assert half.dtype == np.float16 and half[0, 1, 8] == np.inf
+        pixels = pixels.astype(dtype)
+    channels = tuple(np.moveaxis(pixels, -1, 0) if together else np.moveaxis(pixels, -1, 0).copy())
+    plate = Plate(tmp_path, (Part(spec, ("R", "G", "B", "A"), ("float",) * 4, pixels=channels),))
+    for region in ((-2, 3, 17, 12), (3, 2, 17, 9), (0, 0, 20, 10)):
+        half = plate.half_rgb(region)
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(half, plate.rgb(region).astype(np.float16))
+        assert half.dtype == np.float16 and half[4 - region[1], 6 - region[0], 0] == np.inf

@@ -37,7 +37,7 @@ class AlignSettings:
     bridge: int = 5
     smoothing: float = 1.0
     stills: bool = False
-    handles: int = 32
+    handles: int = 40
     landmarker: Literal["dlib", "mesh"] = "dlib"
 
     def __post_init__(self) -> None:

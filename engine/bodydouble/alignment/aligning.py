@@ -49,20 +49,22 @@ if TYPE_CHECKING:
 WORKING_SPACE = "ACEScg"
 NEAR_FRAMES = 2
 """A face is followed from a frame at most this far away."""
-ANCHOR_FRAMES = 8
+ANCHOR_FRAMES = 16
 """The detector looks at frames whose number is a multiple of it, whatever the frames before say."""
-IDENTITY_FRAMES = 4 * ANCHOR_FRAMES
+IDENTITY_FRAMES = 2 * ANCHOR_FRAMES
 """Frames whose number is a multiple of it ask every face for its identity again."""
 FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
 """A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""
 EVEN_MOTION = 0.03
 """A face that is found this near to where its motion takes it is looked at by three predictions, any other by nine."""
-NETWORK_FRAMES = 2 * ANCHOR_FRAMES
+NETWORK_FRAMES = ANCHOR_FRAMES
 """The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
-READ_AHEAD = 2
-"""Frames that are read while one is measured."""
-FOLLOW_SCORE = -0.7
-"""Detector score, on an upright chip, above which a followed face is one."""
+READERS, READ_AHEAD = 2, 4
+"""Threads that read, and frames that are read or wait to be measured while one is: the detector takes as long as
+several frames, and while a reader waits for the interpreter the other unpacks."""
+FOLLOW_SCORE, SCORE_FRAMES = -0.7, 2
+"""Detector score, on an upright chip, above which a followed face is one. A face that moves evenly is scored in frames
+whose number is a multiple of the second; in between it has the score that it had."""
 _CORNERS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 
 
@@ -227,10 +229,12 @@ def follow_faces(
     settings: AlignSettings,
     frame: int,
     earlier: Sequence[FoundFace] = (),
+    vouched: bool = False,
 ) -> Iterator[FoundFace]:
     """Faces of a neighbouring frame looked for in `frame`; only those that the detector half believes in.
 
     `earlier`: those of the neighbour's own neighbour, on the far side: a face is looked for where its motion takes it.
+    `vouched`: a face found there keeps its score, as the detector saw it in the neighbour or just before.
     """
     for face in faces:
         unit_from_plate = _carried_on(face, earlier)
@@ -246,7 +250,9 @@ def follow_faces(
             looks, near = NINE, FOLLOW_NEAR
         if marks.spread >= FACE_SPREAD or not same_place(face, found, 1.0):
             continue
-        score = finder.score_at(view.image_u8, view.unit_here(found.unit_from_plate))
+        score: float | None = face.score
+        if looks is NINE or not vouched:
+            score = finder.score_at(view.image_u8, view.unit_here(found.unit_from_plate))
         if score is not None and score > FOLLOW_SCORE:
             yield _pictured(finder, view, replace(found, score=score))
 
@@ -324,13 +330,13 @@ def _read_ahead(
         _ = views.small  # with it the exposure: it is there when the caller asks
         return frame, picture, views
 
-    with ThreadPoolExecutor(1) as reader:
-        ahead = deque(reader.submit(read, frame) for frame in frames[:READ_AHEAD])
+    with ThreadPoolExecutor(READERS) as readers:
+        ahead = deque(readers.submit(read, frame) for frame in frames[:READ_AHEAD])
         try:
             for index in range(len(frames)):
                 found = ahead.popleft().result()
                 if index + READ_AHEAD < len(frames):
-                    ahead.append(reader.submit(read, frames[index + READ_AHEAD]))
+                    ahead.append(readers.submit(read, frames[index + READ_AHEAD]))
                 yield found
         finally:
             for pending in ahead:
@@ -352,7 +358,8 @@ def _followed(
     wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
     if not wanted or any(crowded(face, wanted) for face in wanted):
         return None
-    faces = list(follow_faces(finder, views, wanted, settings, frame, () if earlier is None else earlier.faces))
+    past, vouched = () if earlier is None else earlier.faces, frame % SCORE_FRAMES > 0
+    faces = list(follow_faces(finder, views, wanted, settings, frame, past, vouched))
     return faces if len(faces) == len(wanted) else None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,24 @@ FACE_PX = 200.0
 """A face whose box is at least twice as wide is shrunk until it is less than that."""
 ROOM = 0.12
 """Room around the chip of a face, in box widths: the head turns and moves, and networks look at more."""
+ROWS_AT_ONCE = 16
+"""Rows of a picture that are made at once."""
 INFINITE = 0x7C00
 """The bits of Inf as a half float; what is above, up to the sign, is NaN."""
 LUMINANCE = np.array([0.2722, 0.6741, 0.0537], np.float32)  # ACEScg
 MIDDLE_GREY = 0.18
+
+
+def _code_light() -> NDArray[np.float64]:
+    """(255,) the exposed light at which display code values 1 to 255 begin: sRGB (IEC 61966-2-1) with a shoulder above
+    one half that keeps highlights apart, 1 - exp(1 - 2 x) / 2, which goes on with the same slope.
+    """
+    codes = (np.arange(255) + 0.5) / 255
+    shown = np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+    return np.where(shown <= 0.5, shown, (1 - np.log(2 * (1 - shown))) / 2)
+
+
+CODE_LIGHT = _code_light()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,24 +168,19 @@ class PlateViews:
         `size`: then brought to at most so many pixels, before its colour is converted: that is the dear part.
         """
         x0, y0, _, _ = region
-        codes = _codes(self._picture.half_rgb(region))
-        for _ in range(step.bit_length() - 1):
-            codes = _halved(codes)
+        codes = _averaged(self._picture.half_rgb(region), step)
         middle = (step - 1) / 2
         to_view = np.array([[1 / step, 0, -(x0 + middle) / step], [0, 1 / step, -(y0 + middle) / step], [0, 0, 1.0]])
-        if size is not None and max(codes.shape[1:]) > size:
-            fitted, view_from_larger = _fitted(codes.shape[1:], size)
+        if size is not None and max(codes.shape[:2]) > size:
+            fitted, view_from_larger = _fitted(codes.shape[:2], size)
             codes, to_view = _interpolated(codes, *fitted), view_from_larger @ to_view
         return View(self._shown(codes), to_view)
 
     def _shown(self, codes: Codes) -> Pixels:
-        """H×W×3 display-encoded pixels of 3×H×W bits of half floats in the file's colours."""
+        """H×W×3 display-encoded pixels of the bits of half floats in the file's colours."""
         if not self._linear:
-            return _encoded(self._convert(_light(codes)), self._curve)
-        shown = np.empty((*codes.shape[1:], 3), np.uint8)
-        for channel, plane in enumerate(codes):
-            shown[..., channel] = self._curve.take(plane)
-        return shown
+            return _encoded(self._convert(codes.view(np.float16).astype(np.float32)), self._curve)
+        return self._curve.take(codes)
 
     def _unsqueezed(self, view: View) -> View:
         """The picture in square pixels: as high as it was, `pixel_aspect` times as wide."""
@@ -208,12 +217,10 @@ def encoding_table(factor: float) -> Pixels:
 
     The shoulder above one half keeps highlights apart. NaN and what is below 0 are black, Inf is white.
     """
-    exposed = np.arange(INFINITE + 1, dtype=np.uint16).view(np.float16).astype(np.float64) * factor
-    with np.errstate(invalid="ignore"):  # the branch that is not taken of Inf
-        shown = np.where(exposed <= 0.5, exposed, 1.0 - 0.5 * np.exp(1.0 - 2.0 * exposed))  # C1 at one half
-    codes = np.where(shown <= 0.0031308, 12.92 * shown, 1.055 * np.maximum(shown, 1e-6) ** (1 / 2.4) - 0.055)
+    halves = np.arange(INFINITE + 1, dtype=np.uint16).view(np.float16).astype(np.float32)
+    reached = np.searchsorted(halves, CODE_LIGHT / factor)
     table = np.zeros(1 << 16, np.uint8)
-    table[: INFINITE + 1] = np.rint(codes * 255)
+    table[: INFINITE + 1] = np.repeat(np.arange(256), np.diff(reached, prepend=0, append=INFINITE + 1))
     return table
 
 
@@ -232,33 +239,42 @@ def _step(ratio: float) -> int:
     return 1 << max(0, int(np.floor(np.log2(max(ratio, 1.0)))))
 
 
+def _averaged(halves: NDArray[np.float16], step: int) -> Codes:
+    """The bits of half floats, H×W×3, averaged over squares of `step` pixels."""
+    rows = max(step, len(halves) // step * step)
+    band = ROWS_AT_ONCE * step  # so many stay in the processor's cache
+    return np.concatenate([_averaged_band(halves[top : min(top + band, rows)], step) for top in range(0, rows, band)])
+
+
+def _averaged_band(halves: NDArray[np.float16], step: int) -> Codes:
+    codes = _codes(halves)
+    for _ in range(step.bit_length() - 1):
+        codes = _halved(codes)
+    return codes
+
+
 def _codes(halves: NDArray[np.float16]) -> Codes:
     """The bits of half floats, which grow with what they stand for; NaN and what is below 0 become 0."""
-    bits = halves.view(np.int16)
-    if bits.max(initial=0) > INFINITE:
-        bits[bits > INFINITE] = 0
-    return np.maximum(bits, 0, out=bits).view(np.uint16)
-
-
-def _light(codes: Codes) -> NDArray[np.float32]:
-    """H×W×3 float32 of 3×H×W bits of half floats."""
-    rgb = np.empty((*codes.shape[1:], 3), np.float32)
-    for channel, plane in enumerate(codes.view(np.float16)):
-        rgb[..., channel] = plane
-    return rgb
+    bits = halves.view(np.uint16).copy()
+    if bits.max(initial=0) > INFINITE:  # those below 0 have the highest bit
+        np.multiply(bits, bits <= INFINITE, out=bits)
+    return bits
 
 
 def _halved(codes: Codes) -> Codes:
-    """Means of squares of four pixels of (3, H, W), an odd last row or column left out; one alone stays.
+    """Means of squares of four pixels of H×W×3, an odd last row or column left out; one alone stays.
 
     Two codes fit into their type. A mean of the bits lies between the mean of what they stand for and that of its
     logarithm, as one of display-encoded pixels does: highlights do not drown what is beside them.
     """
-    height, width = codes.shape[1] // 2 * 2, codes.shape[2] // 2 * 2
+    height, width = codes.shape[0] // 2 * 2, codes.shape[1] // 2 * 2
     if height:
-        codes = np.right_shift(codes[:, :height:2] + codes[:, 1:height:2], 1)
+        codes = np.right_shift(codes[:height:2] + codes[1:height:2], 1)
     if width:
-        codes = np.right_shift(codes[:, :, :width:2] + codes[:, :, 1:width:2], 1)
+        left = np.empty((len(codes), width // 2, 3), np.uint16)
+        for channel in range(3):  # far quicker than over rows of three
+            np.add(codes[:, :width:2, channel], codes[:, 1:width:2, channel], out=left[..., channel])
+        codes = np.right_shift(left, 1, out=left)
     return codes
 
 
@@ -279,20 +295,28 @@ def _fitted(shape: tuple[int, int], size: int) -> tuple[tuple[int, int], NDArray
 
 
 def _interpolated(codes: Codes, rows: int, columns: int) -> Codes:
-    """(3, H, W), at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
-    # One channel after the other: they stay in the processor's cache.
-    return np.stack([_interpolated_plane(plane, rows, columns) for plane in codes])
+    """H×W×3, at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
+    upper, lower, down = _between(len(codes), rows)
+    left, right, along = _between(codes.shape[1], columns)
+    left, right = (((3 * at)[:, None] + np.arange(3)).ravel() for at in (left, right))
+    flat, along = codes.reshape(len(codes), -1), np.repeat(along, 3)
+    result = np.empty((rows, columns, 3), np.uint16)
+    for top in range(0, rows, ROWS_AT_ONCE):
+        band = slice(top, top + ROWS_AT_ONCE)
+        lines = _mixed(flat.take(upper[band], 0), flat.take(lower[band], 0), down[band, None])
+        result[band] = _mixed(lines.take(left, 1), lines.take(right, 1), along).reshape(-1, columns, 3)
+    return result
 
 
-def _interpolated_plane(plane: Codes, rows: int, columns: int) -> Codes:
-    values: NDArray[np.float32] = plane.astype(np.float32)
-    for axis, count in ((0, rows), (1, columns)):
-        at = (np.arange(count) + 0.5) * (values.shape[axis] / count) - 0.5
-        low = np.clip(at.astype(int), 0, max(0, values.shape[axis] - 2))
-        share = (at - low).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
-        lower, upper = values.take(low, axis), values.take(np.minimum(low + 1, values.shape[axis] - 1), axis)
-        upper -= lower
-        upper *= share
-        lower += upper
-        values = lower
-    return values.astype(np.uint16)
+def _between(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The neighbours of each of `count` places along a side, and how far it is from the first to the second."""
+    at = (np.arange(count) + 0.5) * (length / count) - 0.5
+    low = np.clip(at.astype(np.intp), 0, max(0, length - 2))
+    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
+
+
+def _mixed(one: NDArray[Any], other: NDArray[Any], share: NDArray[np.float32]) -> NDArray[np.float32]:
+    result = np.subtract(other, one, dtype=np.float32)
+    result *= share
+    result += one
+    return result

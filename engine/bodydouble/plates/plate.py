@@ -8,7 +8,7 @@ divided by nor multiplied with A.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,23 +180,34 @@ class Plate:
         return result
 
     def half_rgb(self, region: Region) -> np.ndarray:
-        """3×H×W float16 of a region, as `rgb`; what half cannot hold is Inf."""
-        result = np.zeros((3, region[3] - region[1], region[2] - region[0]), np.float16)
+        """H×W×3 float16 of a region, as `rgb`; what half cannot hold is Inf. Read-only: it may be the plate's own."""
+        planes, (inner, source) = self._rgb_planes(), _overlap(region, self.main.data_region)
+        shape = region[3] - region[1], region[2] - region[0]
+        together = _together(planes)
+        if together is not None and together[source].shape[:2] == shape:
+            return together[source]
+        result = np.zeros((*shape, 3), np.float16)
         with np.errstate(over="ignore"):
-            self._put_rgb(result, region, 1)
+            for channel, plane in enumerate(planes):
+                result[(*inner, channel)] = plane[source]
         return result
 
     def _put_rgb(self, planes: np.ndarray, region: Region, step: int) -> None:
         """Fill 3×H×W `planes` where the file has data."""
-        main, names = self.main, self.picture.rgb
-        if any(main.channel(name).dtype.kind == "u" for name in names):
-            raise PlateError(f"{self.path}: {', '.join(names)} hold whole numbers, no light.")
-        inner, source = _overlap(region, main.data_region)
+        pixels, (inner, source) = self._rgb_planes(), _overlap(region, self.main.data_region)
         if step > 1:
             pairs = [_every(step, *axis) for axis in zip(inner, source, strict=True)]
             inner, source = (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])
-        for plane, name in zip(planes, names, strict=True):
-            plane[inner] = main.channel(name)[source]
+        for plane, there in zip(planes, pixels, strict=True):
+            plane[inner] = there[source]
+
+    def _rgb_planes(self) -> list[np.ndarray]:
+        """The H×W pixels of R, G and B in the data window. Errors: PlateError for channels of whole numbers."""
+        main, names = self.main, self.picture.rgb
+        planes = [main.channel(name) for name in names]
+        if any(plane.dtype.kind == "u" for plane in planes):
+            raise PlateError(f"{self.path}: {', '.join(names)} hold whole numbers, no light.")
+        return planes
 
     def alpha(self, region: Region | None = None) -> np.ndarray | None:
         """H×W float32 coverage of a region, 0 where the file has no data; None for a picture without alpha."""
@@ -325,6 +336,18 @@ def _overlap(a: Region, b: Region) -> tuple[tuple[slice, slice], tuple[slice, sl
     x1, y1 = max(x0, min(a[2], b[2])), max(y0, min(a[3], b[3]))
     in_a = slice(y0 - a[1], y1 - a[1]), slice(x0 - a[0], x1 - a[0])
     return in_a, (slice(y0 - b[1], y1 - b[1]), slice(x0 - b[0], x1 - b[0]))
+
+
+def _together(planes: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The H×W×3 array whose channels are three planes of half floats, None where they do not lie so in memory: one
+    block is looked through several times as fast as three that are interleaved.
+    """
+    first = planes[0]
+    starts = [plane.__array_interface__["data"][0] - first.__array_interface__["data"][0] for plane in planes]
+    alike = all(plane.dtype == np.float16 and plane.strides == first.strides for plane in planes)
+    if not alike or starts != [0, 2, 4] or first.shape != planes[2].shape or first.strides[1] < 6:
+        return None
+    return np.lib.stride_tricks.as_strided(first, (*first.shape, 3), (*first.strides, 2), writeable=False)
 
 
 def _every(step: int, inner: slice, source: slice) -> tuple[slice, slice]:
