@@ -12,7 +12,8 @@ shift is known, and in which direction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,8 @@ DISTANCES = (1, 2)
 """Frames apart that are registered."""
 ITERATIONS = 6
 CONVERGED_PX = 0.1
+THREADS, TOGETHER = 2, 16
+"""Threads that register, and frames that each takes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +76,20 @@ def measure_motions(pictures: Mapping[int, NDArray[np.uint8]], points: Points) -
     `pictures`: frame → H×W grey picture, frames counted from 0, any may be missing. `points`: (N, 68, 2) where the
     landmarks are expected in each of them.
     """
+    frames = sorted(pictures)
+    groups = [frames[first : first + TOGETHER] for first in range(0, len(frames), TOGETHER)]
+    with ThreadPoolExecutor(THREADS) as workers:
+        parts = workers.map(lambda group: _motions_of(group, pictures, points), groups)
+        return {pair: motion for part in parts for pair, motion in part.items()}
+
+
+def _motions_of(
+    frames: Sequence[int], pictures: Mapping[int, NDArray[np.uint8]], points: Points
+) -> dict[tuple[int, int], Motion]:
+    """The motions from some of the frames to later ones."""
     motions: dict[tuple[int, int], Motion] = {}
     ready: dict[int, Picture] = {}
-    for frame in sorted(pictures):
+    for frame in frames:
         near = [later for later in (frame + distance for distance in DISTANCES) if later in pictures]
         ready = {f: ready[f] if f in ready else normalised(pictures[f]) for f in (frame, *near)}
         patches = Patches(ready[frame], points[frame]) if near else None
@@ -108,14 +122,14 @@ class Patches:
         self._window = (window / window.sum()).astype(np.float32)
         x, y = self._x, self._y
         self._powers = np.stack([x, y, x * x / 2, x * y, y * y / 2], axis=2)  # N, samples, 5
-        either = _either_covariance(points)
-        self._bend = _field_derivatives(points) @ np.linalg.inv(either)  # 5, N, N
+        either = np.linalg.inv(_either_covariance(points))
+        self._bend = _field_derivatives(points) @ either  # 5, N, N
         at = self._moved(points)
         self._values = self._centred(picture, *at)
         self._gradient_x = self._centred(np.asarray(np.gradient(picture, axis=1), np.float32), *at)
         self._gradient_y = self._centred(np.asarray(np.gradient(picture, axis=0), np.float32), *at)
         self._variance = self._values**2 @ self._window
-        self._prior = np.linalg.inv(_modes_covariance() + np.kron(np.eye(2), either))
+        self._prior = _prior_information(either)
 
     def find(self, other: Picture, guess: Points) -> Motion:
         """The motion of the patches to another picture; `guess`: (68, 2) where the landmarks are expected there."""
@@ -198,11 +212,20 @@ def _field_derivatives(points: Points) -> NDArray[np.float64]:
 
 
 @cache
-def _modes_covariance() -> NDArray[np.float64]:
-    """The part of what faces do."""
+def _modes() -> NDArray[np.float64]:
+    """(modes, 2N) what faces do from frame to frame, each by its standard deviation in pixels: along x, then y."""
     modes = MODE_SHARE * PICTURE_SIDE * np.load(MODES_FILE, allow_pickle=False).astype(np.float64)
-    rows = modes.transpose(0, 2, 1).reshape(len(modes), -1)
-    return np.asarray(rows.T @ rows)
+    return np.asarray(modes.transpose(0, 2, 1).reshape(len(modes), -1))
+
+
+def _prior_information(either: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2N, 2N) inverse of the covariance of all shifts: of what faces do and of the rest, `either` being the inverse of
+    the latter's along x and along y. By the Woodbury identity, as there are few modes.
+    """
+    modes = _modes()
+    spread = (modes.reshape(2 * len(modes), -1) @ either).reshape(modes.shape)
+    inner = np.linalg.inv(np.eye(len(modes)) + spread @ modes.T)
+    return np.asarray(np.kron(np.eye(2), either) - spread.T @ inner @ spread)
 
 
 def _marginal_information(system: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ frame's landmarks depend on the frames within reach and on no other: parts of a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,8 @@ TAIL = 3.0
 
 REACH = 8
 """Frames on either side of a frame that have a say in it."""
-TOGETHER = 16
-"""Frames that are solved at once: a matter of memory."""
+TOGETHER, THREADS = 16, 2
+"""Frames that are solved at once, a matter of memory, and threads that do so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,9 @@ def steady(
         terms.append(_smoothness_term(SMOOTHNESS * smoothing, count, marks))
     strength = FILLING * smoothing
     groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
-    return np.concatenate([_solve(np.array(group), known, share, terms, strength) for group in groups])
+    with ThreadPoolExecutor(THREADS) as workers:
+        parts = workers.map(lambda group: _solve(np.array(group), known, share, terms, strength), groups)
+        return np.concatenate(list(parts))
 
 
 def _solve(
