@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,12 +56,12 @@ class FoundFace:
     irises_unit: NDArray[np.float64] | None = None
     oval_unit: NDArray[np.float64] | None = None
 
-    @property
+    @cached_property
     def centre_px(self) -> NDArray[np.float64]:
         """(2,) plate point in the middle of the aligned crop."""
         return apply(np.linalg.inv(self.unit_from_plate), _HALF)
 
-    @property
+    @cached_property
     def width_px(self) -> float:
         """Width of the face on the plate."""
         return 2 * FACE_RADIUS / similarity_scale(self.unit_from_plate)

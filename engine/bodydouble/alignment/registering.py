@@ -240,14 +240,17 @@ def _marginal_information(system: NDArray[np.float64]) -> NDArray[np.float64]:
 def _bilinear(picture: Picture, x: Picture, y: Picture) -> Picture:
     height, width = picture.shape
     x, y = np.clip(x, 0, width - 1.01), np.clip(y, 0, height - 1.01)
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    fx, fy = x - left, y - top
-    at, flat = top * width + left, picture.ravel()
-    upper_left, lower_left = flat[at], flat[at + width]
-    upper = upper_left + (flat[at + 1] - upper_left) * fx
-    lower = lower_left + (flat[at + width + 1] - lower_left) * fx
-    result: Picture = upper + (lower - upper) * fy
-    return result
+    left, top = np.trunc(x), np.trunc(y)
+    x -= left
+    y -= top
+    at, flat = (top * np.float32(width) + left).astype(np.intp), picture.ravel()
+    upper, upper_right = flat.take(at), flat.take(at + 1)
+    at += width
+    lower, lower_right = flat.take(at), flat.take(at + 1)
+    upper += (upper_right - upper) * x
+    lower += (lower_right - lower) * x
+    upper += (lower - upper) * y
+    return upper
 
 
 def _binomial(picture_u8: NDArray[np.uint8]) -> Picture:
