@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from bodydouble.alignment import registering
 from bodydouble.alignment.chips import PICTURE_SIDE
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
 from bodydouble.alignment.registering import NORMAL_FLOOR, NORMAL_RADIUS, Motion, Patches, measure_motions, normalised
@@ -58,6 +59,25 @@ def test_a_shift_is_found_to_a_twentieth_of_a_pixel(shift: tuple[float, float]) 
     found = motion(textured(), textured(shift))
     assert np.abs(found.shift_px - shift).max() < 0.05
     assert found.agreement.min() > 0.95
+
+
+def test_motions_are_the_same_however_many_frames_a_thread_takes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = {frame: textured((0.5 * frame, 0.0)) for frame in (0, 1, 2, 4)}
+    points = np.repeat(POINTS[None], 5, axis=0)
+    together = measure_motions(pictures, points)
+    monkeypatch.setattr(registering, "TOGETHER", 1)
+    apart = measure_motions(pictures, points)
+    assert list(together) == list(apart) == [(0, 1), (0, 2), (1, 2), (2, 4)]
+    for pair, found in together.items():
+        np.testing.assert_array_equal(found.shift_px, apart[pair].shift_px)
+        np.testing.assert_array_equal(found.information, apart[pair].information)
+
+
+def test_the_prior_of_the_shifts_is_the_inverse_of_their_covariance() -> None:
+    either, modes = registering._either_covariance(POINTS), registering._modes()
+    information = registering._prior_information(np.linalg.inv(either))
+    covariance = modes.T @ modes + np.kron(np.eye(2), either)
+    np.testing.assert_allclose(information @ covariance, np.eye(2 * len(POINTS)), atol=1e-8)
 
 
 def test_a_stretched_face_moves_every_landmark_by_its_own_way() -> None:

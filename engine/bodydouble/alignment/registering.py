@@ -122,7 +122,7 @@ class Patches:
         self._window = (window / window.sum()).astype(np.float32)
         x, y = self._x, self._y
         self._powers = np.stack([x, y, x * x / 2, x * y, y * y / 2], axis=2)  # N, samples, 5
-        either = np.linalg.inv(_either_covariance(points))
+        either = np.asarray(np.linalg.inv(_either_covariance(points)), np.float64)
         self._bend = _field_derivatives(points) @ either  # 5, N, N
         at = self._moved(points)
         self._values = self._centred(picture, *at)
