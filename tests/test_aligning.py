@@ -208,16 +208,16 @@ def test_parts_of_a_shot_give_the_sidecar_of_the_whole(rendered: PlateSequence, 
     # The shot's frames over and over again make one long enough for two halves that share nothing but handles.
     there = rendered.frames
     order = [there[0], *there[1:47:2], *there[46:0:-2]] * 3
-    for number, frame in enumerate(order[:96], start=1001):
+    for number, frame in enumerate(order[:112], start=1001):
         (tmp_path / f"long.{number}.exr").symlink_to(rendered.path(frame))
-    plate, settings, colour = PlateSequence.find(tmp_path / "long.####.exr"), AlignSettings(handles=40), Colour()
+    plate, settings, colour = PlateSequence.find(tmp_path / "long.####.exr"), AlignSettings(handles=48), Colour()
     measured = list(align_frames(plate, plate.frames, colour, None, settings))
     whole = lines_of(solve_shot(plate.pattern, measured, settings), tmp_path)
-    assert len(whole) == 96
-    for frames in (range(1001, 1049), range(1049, 1097)):
+    assert len(whole) == 112
+    for frames in (range(1001, 1057), range(1057, 1113)):
         # The first fifteen frames of each half may have been followed from another frame than in the whole.
         looked_at = with_handles(frames, plate.frames, settings.handles)
-        assert len(looked_at) < 96
+        assert len(looked_at) < 112
         part = list(align_frames(plate, looked_at[:16], colour, None, settings)) + measured[looked_at[16] - 1001 :]
         solved = solve_shot(plate.pattern, [found for found in part if found.frame in looked_at], settings)
         lines = lines_of(solved, tmp_path)

@@ -10,7 +10,8 @@ import pytest
 from bodydouble.alignment import registering
 from bodydouble.alignment.chips import PICTURE_SIDE
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
-from bodydouble.alignment.registering import NORMAL_FLOOR, NORMAL_RADIUS, Motion, Patches, measure_motions, normalised
+from bodydouble.alignment.normalising import normalised
+from bodydouble.alignment.registering import LOWER_LIP, UPPER_LIP, Motion, Patches, measure_motions
 
 POINTS = apply(crop_from_unit(PICTURE_SIDE), CANONICAL_LANDMARKS)
 NOSE_TIP = 30
@@ -40,18 +41,6 @@ def textured(
 
 def motion(one: np.ndarray, other: np.ndarray, guess: np.ndarray = POINTS) -> Motion:
     return Patches(normalised(one), POINTS).find(normalised(other), guess)
-
-
-def test_pixels_are_normalised_by_the_mean_and_contrast_of_the_smoothed_box_around_them() -> None:
-    picture = textured()
-    taps = np.array([1, 4, 6, 4, 1]) / 16
-    y, x = 90, 131
-    reach = NORMAL_RADIUS
-    near = picture[y - reach - 2 : y + reach + 3, x - reach - 2 : x + reach + 3].astype(float)
-    side = 2 * reach + 1
-    smooth = sum(a * b * near[i : i + side, j : j + side] for i, a in enumerate(taps) for j, b in enumerate(taps))
-    expected = (smooth[reach, reach] - smooth.mean()) / np.sqrt(smooth.var() + NORMAL_FLOOR**2)
-    assert normalised(picture)[y, x] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.4, -0.3), (1.7, 1.1), (-2.6, 0.5)])
@@ -98,6 +87,23 @@ def test_a_nose_that_swings_farther_than_the_cheeks_is_followed_with_its_patches
     found = motion(textured(), textured(sideways=swing), POINTS + 0.7 * true)
     away = np.hypot(*(found.shift_px - true)[17:].T)
     assert away.mean() < 0.06 and away.max() < 0.2, "patches that only shift are 0.15 and 0.4 off"
+
+
+def test_what_is_on_the_other_side_of_the_mouth_does_not_drag_a_lip() -> None:
+    slit = POINTS[[61, 62, 63, 65, 66, 67], 1].mean()
+
+    def opening(by: float) -> np.ndarray:
+        """The lower half of the picture moved down by so much, the mouth dark in between."""
+        still, moved = textured(), textured((0.0, by))
+        row = np.arange(PICTURE_SIDE)[:, None]
+        return np.where(row < slit - 1, still, np.where(row > slit + 1 + by, moved, 20)).astype(np.uint8)
+
+    true = np.zeros_like(POINTS)
+    true[POINTS[:, 1] > slit, 1] = 3.0
+    true[[48, 54, 60, 64], 1] = 1.5
+    found = motion(opening(0.0), opening(3.0), POINTS + 0.5 * true)
+    away = np.hypot(*(found.shift_px - true).T)
+    assert away[UPPER_LIP + LOWER_LIP].mean() < 0.55, "patches that see both lips are 0.77 off"
 
 
 def test_light_that_changes_moves_nothing() -> None:

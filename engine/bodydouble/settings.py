@@ -37,7 +37,7 @@ class AlignSettings:
     bridge: int = 5
     smoothing: float = 1.0
     stills: bool = False
-    handles: int = 40
+    handles: int = 48
     landmarker: Literal["dlib", "mesh"] = "dlib"
 
     def __post_init__(self) -> None:

@@ -7,7 +7,8 @@ patches are solved together under a Gaussian prior on the field of shifts: what 
 affine motion plus what faces do (their principal movements over poses and expressions, as in T. Cootes et al., *Active
 Appearance Models*, PAMI 23(6), 2001) plus a little of anything. So a patch of bare cheek follows its surroundings, one
 with an edge follows the edge, a lid goes with its neighbours, and the covariance of the solution says how well each
-shift is known, and in which direction.
+shift is known, and in which direction. A lip's patch sees its own side of the mouth alone: the other lip, the teeth and
+the dark between them go their own ways.
 """
 
 from __future__ import annotations
@@ -22,17 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodydouble.alignment.chips import PICTURE_SIDE
+from bodydouble.alignment.normalising import Picture, normalised
 
-Picture = NDArray[np.float32]
 Points = NDArray[np.float64]
 
 PATCH_RADIUS = 24
 PATCH_SIGMA = 12.0
 PATCH_STEP = 4
 """Patch: radius, standard deviation of its Gaussian window, distance of its samples, in pixels of the picture."""
-NORMAL_RADIUS = 12
-NORMAL_FLOOR = 10.0
-"""Local normalisation: radius of the box, and the standard deviation in code values that counts as texture."""
 AFFINE_PX, AFFINE_REACH_PX, SMOOTH_PX, SMOOTH_REACH_PX, OWN_PX = 3.0, 60.0, 0.3, 35.0, 0.1
 """Prior on the shifts: standard deviation of the affine part (in the middle; as much again so far from it), of the
 smooth part (which agrees over `SMOOTH_REACH_PX`), and of each landmark's own."""
@@ -48,6 +46,12 @@ SAMPLES = 20.0
 """How many independent samples a patch counts for; its pixels are correlated."""
 OUTLIER = 2.0
 """Difference of normalised pixels at which a sample has half its weight (Geman and McClure)."""
+MOUTH = slice(48, 68)
+UPPER_LIP, LOWER_LIP = [49, 50, 51, 52, 53, 61, 62, 63], [55, 56, 57, 58, 59, 65, 66, 67]
+UPPER_EDGE, LOWER_EDGE = [48, 60, 61, 62, 63, 64, 54], [48, 60, 67, 66, 65, 64, 54]
+"""Landmarks of each lip (the corners belong to both), and along its inner edge from the image's left to its right."""
+LIP_MARGIN, LIP_SOFTNESS = 2.0, 1.0
+"""How far inside the lip's inner edge its patches end, and how softly, in pixels."""
 LEAST_AGREEMENT = 0.01
 DISTANCES = (1, 2)
 """Frames apart that are registered."""
@@ -98,17 +102,8 @@ def _motions_of(
     return motions
 
 
-def normalised(picture_u8: NDArray[np.uint8]) -> Picture:
-    """An H×W grey picture with local mean 0 and local contrast about 1, so that light may change between frames."""
-    grey = _binomial(picture_u8)
-    mean = _box_mean(grey, NORMAL_RADIUS)
-    variance = np.maximum(_box_mean(grey * grey, NORMAL_RADIUS) - mean * mean, 0.0)
-    contrast = np.sqrt(variance + np.float32(NORMAL_FLOOR**2))
-    return np.asarray((grey - mean) / contrast, np.float32)
-
-
 class Patches:
-    """The patches of one normalised picture around (68, 2) points, with their gradients, to be found in others."""
+    """The patches of one normalised picture, (2, H, W), around (68, 2) points, to be found in others."""
 
     def __init__(self, picture: Picture, points: Points) -> None:
         self.points = points
@@ -118,17 +113,21 @@ class Patches:
         x, y = x[inside], y[inside]
         window = np.exp(-(x**2 + y**2) / (2 * PATCH_SIGMA**2))
         sizes = _of_marks(1.0, LID_SIZE)[:, None]
+        self._plane = np.zeros((len(points), 1), np.float32)
+        self._plane[MOUTH] = 1
         self._x, self._y = x * sizes, y * sizes  # N, samples
-        self._window = (window / window.sum()).astype(np.float32)
         x, y = self._x, self._y
+        window = window * _own_lip(points, points[:, :1] + x, points[:, 1:] + y)
+        self._window = (window / window.sum(axis=1, keepdims=True)).astype(np.float32)
         self._powers = np.stack([x, y, x * x / 2, x * y, y * y / 2], axis=2)  # N, samples, 5
         either = np.asarray(np.linalg.inv(_either_covariance(points)), np.float64)
         self._bend = _field_derivatives(points) @ either  # 5, N, N
-        at = self._moved(points)
-        self._values = self._centred(picture, *at)
-        self._gradient_x = self._centred(np.asarray(np.gradient(picture, axis=1), np.float32), *at)
-        self._gradient_y = self._centred(np.asarray(np.gradient(picture, axis=0), np.float32), *at)
-        self._variance = self._values**2 @ self._window
+        x, y = self._moved(points)
+        self._values = self._centred(picture, x, y)
+        # Of a bilinear surface these are the central differences of its pixels, interpolated likewise.
+        self._gradient_x = (self._centred(picture, x + 1, y) - self._centred(picture, x - 1, y)) / 2
+        self._gradient_y = (self._centred(picture, x, y + 1) - self._centred(picture, x, y - 1)) / 2
+        self._variance = (self._values**2 * self._window).sum(axis=1)
         self._prior = _prior_information(either)
 
     def find(self, other: Picture, guess: Points) -> Motion:
@@ -138,7 +137,7 @@ class Patches:
         system = np.empty((2 * count, 2 * count))
         for _ in range(ITERATIONS):
             difference = self._values - self._centred(other, *self._moved(here))
-            error = difference**2 @ self._window
+            error = (difference**2 * self._window).sum(axis=1)
             weight = self._window / (1 + (difference / OUTLIER) ** 2)
             trust = SAMPLES / np.maximum(error, 0.02)
             along_x, along_y = self._gradient_x * weight, self._gradient_y * weight
@@ -175,9 +174,9 @@ class Patches:
         return x + self._x + away_x, y + self._y + away_y
 
     def _centred(self, picture: Picture, x: Picture, y: Picture) -> Picture:
-        """(N, samples) of the picture at x and y, each patch without its mean."""
-        values = _bilinear(picture, x, y)
-        return values - (values @ self._window)[:, None]
+        """(N, samples) of the normalised picture at x and y, each patch without its mean."""
+        values = _bilinear(picture, x, y, self._plane)
+        return values - (values * self._window).sum(axis=1, keepdims=True)
 
 
 def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
@@ -185,6 +184,16 @@ def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
     values = np.full(68, usual, np.float32)
     values[LIDS] = lids
     return values
+
+
+def _own_lip(points: Points, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, samples) how far the samples at x and y are on the same side of the mouth as their landmark, 0..1."""
+    own = np.ones_like(x)
+    for lip, edge, down in ((UPPER_LIP, UPPER_EDGE, 1.0), (LOWER_LIP, LOWER_EDGE, -1.0)):
+        edge_x, edge_y = points[edge].T
+        inside = (np.interp(x[lip], np.maximum.accumulate(edge_x), edge_y) - y[lip]) * down - LIP_MARGIN
+        own[lip] = 1 / (1 + np.exp(-np.clip(inside / LIP_SOFTNESS, -12.0, 12.0)))
+    return own
 
 
 def _either_covariance(points: Points) -> NDArray[np.float64]:
@@ -237,13 +246,15 @@ def _marginal_information(system: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linalg.inv(points[:, index, :, index])
 
 
-def _bilinear(picture: Picture, x: Picture, y: Picture) -> Picture:
-    height, width = picture.shape
+def _bilinear(picture: Picture, x: Picture, y: Picture, plane: Picture) -> Picture:
+    """Of (planes, H, W) at x and y in a plane each; edges repeated."""
+    _, height, width = picture.shape
     x, y = np.clip(x, 0, width - 1.01), np.clip(y, 0, height - 1.01)
     left, top = np.trunc(x), np.trunc(y)
     x -= left
     y -= top
-    at, flat = (top * np.float32(width) + left).astype(np.intp), picture.ravel()
+    # Whole numbers below 2^24, exact in float32.
+    at, flat = ((plane * np.float32(height) + top) * np.float32(width) + left).astype(np.intp), picture.ravel()
     upper, upper_right = flat.take(at), flat.take(at + 1)
     at += width
     lower, lower_right = flat.take(at), flat.take(at + 1)
@@ -251,33 +262,3 @@ def _bilinear(picture: Picture, x: Picture, y: Picture) -> Picture:
     lower += (lower_right - lower) * x
     upper += (lower - upper) * y
     return upper
-
-
-def _binomial(picture_u8: NDArray[np.uint8]) -> Picture:
-    """Smoothed by the binomial filter of five taps (σ = 1 px), edges repeated."""
-    padded = np.pad(picture_u8.astype(np.uint16), 2, mode="edge")
-    for _ in range(4):  # of two taps, four times: at most 255 · 16 · 16, which 16 bits hold
-        padded = padded[:-1] + padded[1:]
-    for _ in range(4):
-        padded = padded[:, :-1] + padded[:, 1:]
-    return np.asarray(padded * np.float32(1 / 256), np.float32)
-
-
-def _box_mean(grey: Picture, radius: int) -> Picture:
-    """Mean over a box of 2 · radius + 1 pixels, edges repeated."""
-    side = 2 * radius + 1
-    padded = np.pad(grey, radius, mode="edge")
-    sums = _running_sums(_running_sums(padded, side).T, side).T
-    return np.asarray(sums * np.float32(1 / side**2), np.float32)
-
-
-def _running_sums(values: Picture, side: int) -> Picture:
-    """Sums of `side` rows each, out of sums of 1, 2, 4, … rows: (H - side + 1, W)."""
-    count, done, power = len(values) - side + 1, 0, values
-    total = np.zeros((count, *values.shape[1:]), np.float32)
-    for bit in range(side.bit_length()):
-        if side >> bit & 1:
-            total += power[done : done + count]
-            done += 1 << bit
-        power = power[: -(1 << bit)] + power[1 << bit :]
-    return total

@@ -72,19 +72,22 @@ def steady(
     weights: NDArray[np.float64],
     motions: Mapping[tuple[int, int], Motion],
     smoothing: float = 1.0,
+    stiffness: float | NDArray[np.float64] = 1.0,
 ) -> Points:
     """The (N, L, 2) path of L landmarks over N frames.
 
     `found`: (N, L, 2) measured landmarks in pixels of the face's picture, frames of weight 0 are not looked at.
     `weights`: (N,) in 0..1, or (N, L). `motions`: (frame, later frame) → motion, frames counted from 0, at most 2
-    apart. `smoothing` scales the smoothness; two frames make a straight line.
+    apart. `smoothing` scales the smoothness; two frames make a straight line. `stiffness`: (L,) or one for all, scales
+    it for landmarks that are known to move evenly, where motions are there to say otherwise.
     """
     count, marks = found.shape[:2]
     share = np.broadcast_to(weights[:, None] if weights.ndim == 1 else weights, (count, marks)) / FOUND_PX**2
     known = np.where(share[..., None] > 0, found, 0.0)
     terms = _motion_terms(motions, count, marks)
     if terms and count > 3:
-        terms.append(_smoothness_term(SMOOTHNESS * smoothing, count, marks))
+        strengths = np.broadcast_to(SMOOTHNESS * smoothing * np.asarray(stiffness), (marks,))
+        terms.append(_smoothness_term(strengths, count))
     strength = FILLING * smoothing
     groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
     with ThreadPoolExecutor(THREADS) as workers:
@@ -159,9 +162,10 @@ def _motion_terms(motions: Mapping[tuple[int, int], Motion], count: int, marks: 
     return terms
 
 
-def _smoothness_term(strength: float, count: int, marks: int) -> Term:
-    """Third differences are small, or else what they are."""
-    weight = np.broadcast_to(strength * np.eye(2), (count, marks, 2, 2)).copy()
+def _smoothness_term(strengths: NDArray[np.float64], count: int) -> Term:
+    """Third differences are small, or else what they are. `strengths`: (L,)."""
+    marks = len(strengths)
+    weight = np.broadcast_to(strengths[:, None, None] * np.eye(2), (count, marks, 2, 2)).copy()
     weight[count - 3 :] = 0
     return Term((0, 1, 2, 3), (-1, 3, -3, 1), np.zeros((count, marks, 2)), weight, SMOOTHNESS_TAIL)
 

@@ -1,28 +1,32 @@
 """The shot solve: from one person's faces found frame by frame (`people`) to a steady alignment over time.
 
 `solve_person` bridges gaps, drops outliers and steadies the landmarks by what was found and by how the pixels moved
-(`registering`, `steadying`).
+(`registering`, `steadying`): first some that only the head moves, which say where the crop goes, then all of them in
+that crop. There they move little and evenly, however fast the head turns, so they can be held more firmly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bodydouble.alignment.chips import PICTURE_SIDE, box_from_unit
 from bodydouble.alignment.geometry import (
+    ALIGNMENT_WEIGHTS,
+    CANONICAL_LANDMARKS,
     apply,
     crop_from_unit,
+    fit_similarity,
     similarity_matrix,
     similarity_parts,
     unit_from_landmarks,
 )
 from bodydouble.alignment.irises import with_irises
 from bodydouble.alignment.people import FACE_RADIUS, FoundFace, confidence, cut_between
-from bodydouble.alignment.registering import Motion, measure_motions
+from bodydouble.alignment.registering import LIDS, Motion, measure_motions
 from bodydouble.alignment.shotfaces import Face
 from bodydouble.alignment.smoothing import local_fit
 from bodydouble.alignment.steadying import steady
@@ -34,8 +38,24 @@ INNER = slice(17, 68)
 """Landmarks without the jaw, which slides along the visible outline."""
 CROP_SIGMA, GUESS_SIGMA = 1.5, 2.0
 """How fast those count less, in frames: for the crop, and for the landmarks in it; the pixels bring back the rest."""
+HEAD_MARKS = [19, 24, 27, 28, 29, 31, 35, 36, 39, 42, 45]
+"""Landmarks that go with the head: middle of the brows, bridge and wings of the nose, corners of the eyes."""
+STIFFNESS = np.where(np.isin(np.arange(68), LIDS), 1.0, 3.0)
+"""(68,) how much more firmly landmarks are held in the crop that goes with the head; lids blink."""
 JUMP_FRAMES = 3
 """Frames on either side whose own deviation tells how large a jump is unusual."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlateMotion:
+    """How the landmarks moved between two frames by the pixels: (68, 2) from and to where in the plate.
+
+    `seen`: the same, and how well it is known, in the pixels of the face's picture.
+    """
+
+    from_px: NDArray[np.float64]
+    to_px: NDArray[np.float64]
+    seen: Motion
 
 
 def solve_person(
@@ -110,17 +130,18 @@ def _solve_run(
     weights[rows] = [np.clip((0.006 / max(trusted[f].spread, 1e-6)) ** 2, 0.1, 1.0) for f in known]
     # From within a gap that is bridged, two frames are seen on either side of it.
     reach = max(FIT_FRAMES, settings.bridge + 2)
-    still_from_plate = _steady_crops([trusted[f] for f in known], rows, weights, reach)
+    crops = _steady_crops([trusted[f] for f in known], rows, weights, reach)
     found = np.zeros((count, 68, 2))
-    found[rows] = [
-        apply(matrix, trusted[f].landmarks_px) for matrix, f in zip(still_from_plate[rows], known, strict=True)
-    ]
-    motions = _motions(trusted, first, weights, still_from_plate, reach) if settings.smoothing > 0 else {}
-    path = steady(found, weights, motions, settings.smoothing)
+    found[rows] = [trusted[f].landmarks_px for f in known]
+    motions = _motions(trusted, first, weights, reach) if settings.smoothing > 0 else {}
+    if motions:
+        head = _steadied(crops, found, weights, motions, settings.smoothing, HEAD_MARKS)
+        crops = np.stack([_crop_of_head(points) for points in head])
+    path = _steadied(crops, found, weights, motions, settings.smoothing, range(68), STIFFNESS)
     solved = {}
     for frame in frames:
         if first <= frame <= known[-1]:
-            landmarks = apply(np.linalg.inv(still_from_plate[frame - first]), path[frame - first])
+            landmarks = path[frame - first]
             solved[frame] = _face(person, frame, trusted, unit_from_landmarks(landmarks), landmarks)
     return with_irises(trusted, solved)
 
@@ -137,33 +158,59 @@ def _steady_crops(
     return np.stack([crop @ similarity_matrix(float(np.exp(p[0])), float(p[1]), p[2:4]) for p in parts])
 
 
-def _motions(
-    faces: Mapping[int, FoundFace],
-    first: int,
+def _steadied(
+    crops: NDArray[np.float64],
+    found_px: NDArray[np.float64],
     weights: NDArray[np.float64],
-    still_from_plate: NDArray[np.float64],
-    reach: int,
-) -> dict[tuple[int, int], Motion]:
-    """How the landmarks move by the faces' pictures, in the solve's coordinates."""
+    motions: Mapping[tuple[int, int], PlateMotion],
+    smoothing: float,
+    marks: Sequence[int],
+    stiffness: float | NDArray[np.float64] = 1.0,
+) -> NDArray[np.float64]:
+    """(N, L, 2) the path of some landmarks in the plate, solved in crops: (N, 3, 3) from the plate."""
+    chosen = list(marks)
+    seen = {
+        (one, other): Motion(
+            apply(crops[other], motion.to_px[chosen]) - apply(crops[one], motion.from_px[chosen]),
+            motion.seen.information[chosen],
+            motion.seen.agreement[chosen],
+        )
+        for (one, other), motion in motions.items()
+    }
+    found = np.stack([apply(crop, points[chosen]) for crop, points in zip(crops, found_px, strict=True)])
+    path = steady(found, weights, seen, smoothing, stiffness)
+    return np.stack([apply(np.linalg.inv(crop), points) for crop, points in zip(crops, path, strict=True)])
+
+
+def _crop_of_head(points_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 3×3 from the plate to the pixels of a face's picture, as the landmarks `HEAD_MARKS` say."""
+    unit = fit_similarity(points_px, CANONICAL_LANDMARKS[HEAD_MARKS], ALIGNMENT_WEIGHTS[HEAD_MARKS])
+    return np.asarray(crop_from_unit(PICTURE_SIDE) @ unit)
+
+
+def _motions(
+    faces: Mapping[int, FoundFace], first: int, weights: NDArray[np.float64], reach: int
+) -> dict[tuple[int, int], PlateMotion]:
+    """How the landmarks move by the faces' pictures."""
     shown = {frame - first: face for frame, face in faces.items() if face.picture is not None}
     if len(shown) < 2:
         return {}
     # Without a picture the crops of a face are not its own; frames between keep weight 0.
     local, seen = np.zeros((len(weights), 68, 2)), np.zeros(len(weights))
-    to_still = {}
+    plate_from_picture = {}
     for row, face in shown.items():
         picture_from_plate = crop_from_unit(PICTURE_SIDE) @ face.unit_from_plate
         local[row], seen[row] = apply(picture_from_plate, face.landmarks_px), weights[row]
-        to_still[row] = still_from_plate[row] @ np.linalg.inv(picture_from_plate)
+        plate_from_picture[row] = np.linalg.inv(picture_from_plate)
     expected = local_fit(local.reshape(len(local), -1), seen, reach, GUESS_SIGMA).reshape(local.shape)
     pictures = {row: face.picture for row, face in shown.items() if face.picture is not None}
-    motions = measure_motions(pictures, expected)
     return {
-        (one, other): replace(
+        (one, other): PlateMotion(
+            apply(plate_from_picture[one], expected[one]),
+            apply(plate_from_picture[other], expected[one] + motion.shift_px),
             motion,
-            shift_px=apply(to_still[other], expected[one] + motion.shift_px) - apply(to_still[one], expected[one]),
         )
-        for (one, other), motion in motions.items()
+        for (one, other), motion in measure_motions(pictures, expected).items()
     }
 
 
