@@ -5,7 +5,8 @@
 
 All three run in one process, one after the other: seconds of the clock, of the processor, and of the processor in the
 thread that called, models loaded anew in each. On a machine that does other work besides, the processor's seconds are
-the ones to compare. `align` reads in two threads of its own and solves the shot in two; OpenImageIO unpacks in further ones.
+the ones to compare. `align` reads in two threads of its own and solves the shot in two; OpenImageIO unpacks in further
+ones.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def measured(plate: PlateSequence) -> None:
         cells = (f"{one / count:12.3f}{one / least:12.2f}" for one, least in zip(seconds, rows["read"], strict=True))
         click.echo(f"{name:24}" + "".join(cells))
     times = {what: rows["align"][index] / rows["read"][index] for index, what in enumerate(MEASURES)}
-    click.echo(f"align: {times['processor']:.2f} times the processor's seconds of reading, {times['clock']:.2f} the clock's")
+    ratios = f"{times['processor']:.2f} times what reading takes by the processor, {times['clock']:.2f} by the clock"
+    click.echo(f"align takes {ratios}")
 
 
 @click.command()
