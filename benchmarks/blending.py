@@ -33,7 +33,8 @@ from bodydouble.reviews import quality
 from bodydouble.reviews.quality import display_channel, display_code
 from bodydouble.reviews.scoring import CROP_PX
 from bodydouble.settings import SwapSettings
-from bodydouble.swap.blend import extend
+from bodydouble.swap.bands import extend
+from bodydouble.swap.guides import FrameGuides
 from bodydouble.swap.matte import polygon_matte
 from bodydouble.swap.swapframe import SwapModel, load_swap_model
 from bodydouble.swap.swapstages import (
@@ -64,8 +65,9 @@ class Moment:
     """One frame as every method gets it, over the region of the face's crop; R, G, B are scene-linear Rec.709.
 
     `swap`: 1×3×s×s in model space, the true render as a decoder would return it. `outline`: coverage of the face's
-    outline where the render knows the face. `clear`: 1×1×s×s, 0 where a whole head's own hair hangs before its face,
-    which the other methods' mask leaves out, too; None where the render wears the performer's hair.
+    outline where the render knows the face, the mask of the other methods. `clear`: 1×1×s×s, 0 where a whole head's own
+    hair hangs before its face; None where the render wears the performer's hair. `known`: 1×1×H×W over the region,
+    where the render shows its face, not the hair and what else is in front of it.
     """
 
     face: Face
@@ -77,6 +79,7 @@ class Moment:
     true_matte: Picture
     outline: Picture
     clear: torch.Tensor | None
+    known: torch.Tensor
     from_working: Converter
 
 
@@ -93,7 +96,8 @@ def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour:
     to_working = colour.converter("lin_rec709_scene", SPACE.primaries)
     piece = plate_to_model_space(plate, region, to_working, SPACE)
     known = _cut(display_channel(donor, "matte.face"), region)
-    clear = clear_crop(piece, face, _side(face), torch.from_numpy(known)[None, None])
+    shown = torch.from_numpy(known)[None, None]
+    clear = clear_crop(piece, face, _side(face), shown)
     swap = _perfect_swap(_own_tone(shot, version, donor, plate, region), clear, piece, face, region, to_working)
     outline = np.asarray(_outline(piece, face)) * known
     donor_rgb = _own_tone(shot, version, donor, plate, region)
@@ -107,6 +111,7 @@ def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour:
         _cut(truth.matte, region),
         outline,
         None if version in shot.gains else clear,
+        shown,
         colour.converter(SPACE.primaries, "lin_rec709_scene"),
     )
 
@@ -147,6 +152,12 @@ def ours(moment: Moment, settings: SwapSettings) -> Picture:
     return _blended(moment, moment.swap, crop, moment.clear, settings)
 
 
+def masked(moment: Moment, settings: SwapSettings) -> Picture:
+    """Ours with the mask that the other methods are given, as `--matte-in`."""
+    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
+    return _blended(moment, moment.swap, crop, moment.clear, settings, FrameGuides(shown=moment.known))
+
+
 def own_face(moment: Moment, settings: SwapSettings) -> Picture:
     """The performer's own face in another tone as the swap: what it does to the light is the blend's, no persona's."""
     crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
@@ -155,10 +166,15 @@ def own_face(moment: Moment, settings: SwapSettings) -> Picture:
 
 
 def _blended(
-    moment: Moment, swap: torch.Tensor, crop: torch.Tensor, clear: torch.Tensor | None, settings: SwapSettings
+    moment: Moment,
+    swap: torch.Tensor,
+    crop: torch.Tensor,
+    clear: torch.Tensor | None,
+    settings: SwapSettings,
+    guides: FrameGuides | None = None,
 ) -> Picture:
     blended = blend_crop(swap, crop, face_matte(moment.face, crop.shape[-1], settings.forehead), settings, clear)
-    picture, matte = composite(blended, moment.piece, moment.face, settings)
+    picture, matte = composite(blended, moment.piece, moment.face, settings, guides)
     linear = from_model(picture, SPACE)[0].permute(1, 2, 0).numpy()
     return np.where(matte[..., None] > 0, moment.from_working(np.ascontiguousarray(linear)), moment.plate)
 
@@ -257,7 +273,12 @@ def _laid(picture: Picture, x0: int, y0: int, size: tuple[int, int] = (2400, 240
     return canvas
 
 
-METHODS: dict[str, Method] = {"ours": ours, "seamlessClone": seamless_clone, "feathered alpha": feathered_alpha}
+METHODS: dict[str, Method] = {
+    "ours": ours,
+    "ours, in the others' mask": masked,
+    "seamlessClone": seamless_clone,
+    "feathered alpha": feathered_alpha,
+}
 OWN = "ours, the performer's own face in another tone"
 OTHER_TONE = (0.6, 0.75, 0.9)
 LOOKS: dict[str, dict[str, Any]] = {

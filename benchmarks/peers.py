@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import bodydouble
-from bodydouble.swap.blend import enlarge, halve
+from bodydouble.swap.pyramids import enlarge, halve
 from bodydouble.training.losses import ms_ssim
 from timing import Row, cpu_seconds, milliseconds
 

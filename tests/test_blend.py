@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from bodydouble.swap import blend as blending
-from bodydouble.swap.blend import blend, enlarge, extend, halve, level_count, level_mask
+from bodydouble.swap.bands import extend, level_mask, whole_of
+from bodydouble.swap.blend import blend
 from bodydouble.swap.matte import polygon_matte
+from bodydouble.swap.pyramids import enlarge, halve, level_count
 
 SIZES = [(64, 64), (33, 47), (61, 29), (97, 5), (20, 80), (2, 3)]
 
@@ -125,8 +127,36 @@ def test_levels_computed_only_around_the_matte_are_those_of_the_whole_crop(at, m
     mask[0, :, at[0] : at[2], at[1] : at[3]] = 1
     swap = torch.where(mask > 0, swap, 99.0)
     windowed = blend(swap, plate, mask, known=mask)
-    monkeypatch.setattr(blending, "window_around", lambda _: blending.Window(slice(0, 128), slice(0, 96)))
+    monkeypatch.setattr(blending, "window_around", lambda _: whole_of((128, 96)))
     assert (windowed - blend(swap, plate, mask, known=mask)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [(128, 96), (61, 47), (5, 97), (2, 3)])
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 2.3])
+def test_the_finest_level_in_strips_is_that_in_one_piece_to_the_bit(size, sigma, monkeypatch):
+    swap, plate, mask = noise(2, 3, *size, seed=3), noise(2, 3, *size, seed=4), blob(size).repeat(2, 1, 1, 1)
+    whole = blend(swap, plate, mask, sigma, known=mask)
+    monkeypatch.setattr(blending, "_AT_ONCE", 300)
+    assert torch.equal(blend(swap, plate, mask, sigma, known=mask), whole)
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    swap, plate, mask = noise(1, 3, 512, 384, seed=3), noise(1, 3, 512, 384, seed=4), blob((512, 384))
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(blend(swap, plate, mask, known=mask))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+def test_one_band_alone_is_the_difference_carried_on():
+    swap, plate, mask = noise(1, 3, 20, 24, seed=3), noise(1, 3, 20, 24, seed=4), blob((20, 24))
+    expected = plate + mask * extend(swap - plate, mask)
+    assert torch.equal(blend(swap, plate, mask, 0, 2, 1, mask), plate)
+    assert (blend(swap, plate, mask, 0, 2, 1, mask, own_light=True) - expected).abs().max() < 1e-6
 
 
 def test_the_same_image_in_both_places_returns_as_it_is():

@@ -50,6 +50,16 @@ def test_stretching_highlights_is_undone_and_leaves_all_up_to_white_to_the_bit()
     )
 
 
+def test_light_above_white_is_stretched_alike_wherever_it_lies():
+    space, picture = ModelSpace(), skin()
+    assert stretched(picture.clamp(max=space.white), space).equal(picture.clamp(max=space.white))
+    picture[0, 1, 40, 3], picture[0, 0, 90, 77], picture[0, 2, 0, 127] = 0.9, 1.3, 0.71
+    spots = picture > space.white
+    alone = stretched(picture[spots].reshape(1, 1, 1, -1), space).flatten()
+    assert torch.equal(stretched(picture, space)[spots], alone)
+    assert torch.equal(stretched(picture, space)[~spots], picture[~spots])
+
+
 def test_the_grid_of_a_decoder_vanishes_from_colour_and_brightness_stays():
     grid = ((torch.arange(SIZE)[:, None] + torch.arange(SIZE)) % 2).float() - 0.5
     clean = skin()

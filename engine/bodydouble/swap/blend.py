@@ -1,26 +1,42 @@
 """Multi-band blending of the swap into the plate: the plate keeps its light, the persona gives the features.
 
-All images are N×C×H×W float32 in model space, any device, any H×W; every step is a fixed elementwise sum, so a frame
-gives the same bits alone or in a batch. The equations and why they stand like this: docs/blend.md.
+All images are N×C×H×W float32 in model space, any device, any H×W; a frame gives the same bits alone or in a batch. The
+equations and why they stand like this: docs/blend.md.
 
-Sources: US 2020/0372621 A1; P. Burt and E. Adelson, The Laplacian pyramid as a compact image code, 1983, and A
-multiresolution spline with application to image mosaics, 1983; S. Gortler et al., The lumigraph, 1996 (pull-push).
+Sources: US 2020/0372621 A1; P. Burt and E. Adelson, A multiresolution spline with application to image mosaics, 1983.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
-import torch.nn.functional as F
 
-from bodydouble.swap.matte import gaussian, gaussian_taps, inner_half
+from bodydouble.swap.bands import Bands, Window, add_band, extend, level_mask, pulled, pushed, raise_trust, whole_of
+from bodydouble.swap.matte import gaussian_taps
+from bodydouble.swap.pyramids import enlarge, halve, level_count
+
+_WINDOWED = 2
+"""How many of the finest levels are computed only around the mask; from the next on, the whole crop costs little."""
+_GUARD = 8
+"""Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4, and some."""
 
 
-def level_count(size: tuple[int, int]) -> int:
-    """Levels of a pyramid whose coarsest image is two or three pixels along its short side: floor(log2(min(H, W)))."""
-    return max(1, min(size).bit_length() - 1)
+def window_around(weight: torch.Tensor) -> Window:
+    """What all of a weight ≥ 0 (N×1×H×W) lies in, with a blend's guard band; the whole where sides do not halve."""
+    height, width = weight.shape[-2:]
+    if height % (1 << _WINDOWED) or width % (1 << _WINDOWED):
+        return whole_of((height, width))
+    # A maximum is several times faster than a comparison.
+    return Window(_span(weight.amax(dim=-1), height), _span(weight.amax(dim=-2), width), _WINDOWED)
+
+
+def _span(line: torch.Tensor, count: int) -> slice:
+    """From the first to the last of N×1×count that is not 0, and the guard band, whole pixels after every halving."""
+    step, places = 1 << _WINDOWED, torch.nonzero(line.flatten(0, 1).amax(dim=0)).flatten()
+    low, high = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
+    return slice(max(0, low - _GUARD) // step * step, min(count, -(-(high + _GUARD) // step) * step))
 
 
 def blend(
@@ -54,165 +70,129 @@ def blend(
         ValueError: on shapes, dtypes or settings that do not fit, or values that are not finite where mask or known is.
     """
     _check(swap, plate, mask)
-    levels = level_count((plate.shape[-2], plate.shape[-1])) if levels is None else levels
-    if levels < 1 or plate_levels < 0 or sigma < 0:
-        raise ValueError(f"need levels ≥ 1, plate_levels ≥ 0, sigma ≥ 0, got {levels}, {plate_levels}, {sigma}")
-    # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
-    window, depth = Window(slice(None), slice(None)), 0
-    if known is not None and all(side % (1 << _WINDOWED) == 0 for side in plate.shape[-2:]):
-        window, depth = window_around(torch.maximum(mask, known)), _WINDOWED
-    part, inside = window.cut(plate), window.cut(mask)
-    trust = torch.ones_like(mask) if known is None else window.cut(known)
-    settings = _Bands(sigma, plate_levels, own_light, window, depth, (plate.shape[-2], plate.shape[-1]))
-    difference = window.cut(swap) - part
-    _check_finite(difference, inside, window.cut(swap))
-    change = _change(difference, trust, inside, levels, settings)[:, plate.shape[1] :]
-    result = plate.clone()
-    # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
-    window.cut(result).addcmul_(inside, change)
-    return result
+    size = int(plate.shape[-2]), int(plate.shape[-1])
+    bands = Bands(sigma, plate_levels, level_count(size) if levels is None else levels, own_light)
+    window = whole_of(size)
+    if known is not None:
+        window = window_around(mask if known is mask else torch.maximum(mask, known))
+    return window.laid(blend_inside(window.cut(swap), window.cut(plate), mask, known, window, bands), plate)
 
 
-_WINDOWED = 2
-"""How many of the finest levels are computed only around the mask; from the next on, the whole crop costs little."""
-_SMALL = 128 * 128
-"""Pixels up to which an image is small."""
-_TINY = 64
-"""Longer side up to which a filter is two matrix products: one step each instead of thirty."""
-_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-_GUARD = 8
-"""Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4, and some."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Rows and columns of an image at full size; whole numbers of its pixels after every windowed halving."""
-
-    rows: slice
-    columns: slice
-
-    def cut(self, image: torch.Tensor) -> torch.Tensor:
-        return image[..., self.rows, self.columns]
-
-    def halved(self, times: int) -> Window:
-        return Window(*(slice(part.start >> times, part.stop >> times) for part in (self.rows, self.columns)))
-
-
-def window_around(weight: torch.Tensor) -> Window:
-    """What all of a weight ≥ 0 (N×1×H×W) lies in, with the guard band of a blend."""
-    height, width = weight.shape[-2:]
-    step, parts = 1 << _WINDOWED, []
-    for across, count in ((-1, height), (-2, width)):  # a maximum is several times faster than a comparison
-        places = torch.nonzero(weight.amax(dim=across).flatten(0, 1).amax(dim=0)).flatten()
-        low, high = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
-        parts.append(slice(max(0, low - _GUARD) // step * step, min(count, -(-(high + _GUARD) // step) * step)))
-    return Window(*parts)
-
-
-@dataclass(frozen=True)
-class _Bands:
-    """What stays the same for all levels of a blend: `depth` levels are windowed, of an image of `size`."""
-
-    sigma: float
-    plate_levels: int
-    own_light: bool
-    window: Window
-    depth: int
-    size: tuple[int, int]
-
-
-def _change(
-    difference: torch.Tensor, known: torch.Tensor, mask: torch.Tensor, level: int, bands: _Bands, step: int = 0
+def blend_inside(
+    swap: torch.Tensor,
+    plate: torch.Tensor,
+    mask: torch.Tensor,
+    known: torch.Tensor | None,
+    window: Window,
+    bands: Bands,
 ) -> torch.Tensor:
-    """What a blend adds to the plate at one level and all coarser ones.
+    """`blend` in a window that holds all of mask and known.
 
     Args:
-        difference: S - T at this level, meaningful as far as `known` says, N×C×h×w.
-        known, mask: N×1×h×w.
-        level: 1 is the coarsest.
-        bands: the blend's settings.
-        step: halvings so far.
+        swap, plate: N×C×h×w, the window of the two pictures.
+        mask, known: N×1×H×W, whole.
+        window: where h×w lies in H×W.
+        bands: the settings.
 
     Returns:
-        N×2C×h×w: the difference with what was not known carried on from the coarser levels, and then the change.
+        N×C×h×w.
     """
-    if step == bands.depth > 0:
-        bands = replace(bands, depth=0)
-        window, size = bands.window.halved(step), [side >> step for side in bands.size]
-        whole = [image.new_zeros((*image.shape[:2], *size)) for image in (difference, known, mask)]
-        for image, part in zip(whole, (difference, known, mask), strict=True):
-            window.cut(image).copy_(part)
-        return window.cut(_change(whole[0], whole[1], whole[2], level, bands, step))
-    channels = difference.shape[1]
-    if level == 1:
-        band = extend(difference, known)
-        both = torch.cat([band, torch.zeros_like(band)], dim=1)
-        change = both[:, channels:]
-    else:
-        # Side by side in one tensor: on the small levels it is the number of steps that takes time.
-        below = halve(torch.cat([difference * known, known, mask], dim=1))
-        mean, trust = _trusted(below[:, :channels], below[:, channels : channels + 1])
-        coarser = _change(mean, trust, below[:, channels + 1 :], level - 1, bands, step + 1)
-        both = enlarge(coarser, difference.shape[-2:])
-        filled, change = both[:, :channels], both[:, channels:]
-        band = (difference - filled).mul_(known)
-        filled.add_(band)
-    if level > bands.plate_levels:
-        change.addcmul_(band, level_mask(mask, bands.sigma))
-    elif bands.own_light:
-        change.add_(band)
-    return both
+    # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
+    cover = window.cut(mask)
+    finest = _Finest(swap, plate, cover, cover if known is mask else None if known is None else window.cut(known))
+    if bands.levels == 1:
+        return finest.only_band(bands)
+    size = (mask.shape[-2] + 1) // 2, (mask.shape[-1] + 1) // 2
+    stacks = pulled(finest.halved(), bands.levels - 1, window.halved(), size)
+    _check_finite(stacks[-1], swap, cover)
+    return finest.blended(pushed(stacks, replace(bands, levels=bands.levels - 1), window.halved()), bands)
 
 
-def level_mask(mask: torch.Tensor, sigma: float) -> torch.Tensor:
-    """The swap's weight M = 1 - M̂ in a band: the mask at that size, smoothed inwards only.
+_AT_ONCE = 1 << 16
+"""Pixels of the finest level done together on a CPU: few enough for all their planes to stay in its cache."""
 
-    Args:
-        mask: N×1×h×w float32 coverage, reduced to the band's size.
-        sigma: in pixels of the band; 0 leaves the reduced coverage.
+
+@dataclass(frozen=True)
+class _Finest:
+    """The finest level, which is never held as a whole but made strip by strip, when it is halved and when it is used.
+
+    Attributes:
+        swap, plate: N×C×h×w.
+        mask, known: N×1×h×w; known is None where everything is.
     """
-    if sigma <= 0:
-        return mask
-    if not _tiny(mask):
-        return inner_half(gaussian(mask, sigma), mask)
-    return inner_half(_product(mask, *(_sum_matrix(count, gaussian_taps(sigma)) for count in mask.shape[-2:])), mask)
 
+    swap: torch.Tensor
+    plate: torch.Tensor
+    mask: torch.Tensor
+    known: torch.Tensor | None
 
-def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
-    """Carry `difference` on smoothly from where it is known to everywhere, by pull-push.
+    def only_band(self, bands: Bands) -> torch.Tensor:
+        """The blend where this level is the coarsest, too."""
+        filled = extend(self.swap - self.plate, torch.ones_like(self.mask) if self.known is None else self.known)
+        change = torch.zeros_like(filled)
+        add_band(change, filled, self.mask, 1, bands)
+        return torch.addcmul(self.plate, self.mask, change)
 
-    Pull: halve the matte-weighted mean until one pixel is left. Push: enlarge, and where the finer mean is known keep
-    that instead, by its weight.
+    def halved(self) -> torch.Tensor:
+        """The stack of the next level, see `bodydouble.swap.bands`."""
+        count, (height, width) = self.plate.shape[1], self.plate.shape[-2:]
+        below = self._empty(count + 2, (height + 1) // 2, (width + 1) // 2)
+        for low, high in self._strips():
+            start = max(0, 2 * low - 2)
+            strip = halve(self._trusted(slice(start, min(height, 2 * high + 1))))
+            below[:, :-1, low:high] = strip[..., low - start // 2 : high - start // 2, :]
+        below[:, -1:] = below[:, count : count + 1] if self.known is self.mask else halve(self.mask)
+        raise_trust(below[:, :-1])
+        return below
 
-    Args:
-        difference: N×C×H×W float32, finite.
-        matte: N×1×H×W float32 in [0, 1]; where it is 1 the difference returns as it is. All 0 gives 0.
+    def blended(self, coarser: torch.Tensor, bands: Bands) -> torch.Tensor:
+        """The blend, N×C×h×w. coarser: what is filled and the change of the level below, N×2C."""
+        count, (height, width) = self.plate.shape[1], self.plate.shape[-2:]
+        result = self.plate.new_empty(self.plate.shape)
+        for low, high in self._strips():
+            rows, start = slice(2 * low, min(height, 2 * high)), max(0, low - 1)
+            near = coarser[..., start : high + 1, :]
+            both = enlarge(near, (min(height - 2 * start, 2 * near.shape[-2]), width))
+            filled, change = both[..., rows.start - 2 * start : rows.stop - 2 * start, :].split(count, dim=1)
+            band, trust = self._trusted(rows).split([count, 1], dim=1)
+            self._add_band(change, band.addcmul_(trust, filled, value=-1), rows, bands)
+            # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
+            cover = self.mask[..., rows, :]
+            torch.addcmul(self.plate[..., rows, :], cover, change, out=result[..., rows, :])
+        return result
 
-    Returns:
-        N×C×H×W float32.
-    """
-    channels, means, weights = difference.shape[1], [difference], [matte]
-    while max(means[-1].shape[-2:]) > 1:
-        below = halve(torch.cat([means[-1] * weights[-1], weights[-1]], dim=1))
-        mean, weight = _trusted(below[:, :channels], below[:, channels:])
-        means.append(mean)
-        weights.append(weight)
-    filled = means.pop() * (weights.pop() > 0)
-    for mean, weight in zip(reversed(means), reversed(weights), strict=True):
-        filled = torch.lerp(enlarge(filled, mean.shape[-2:]), mean, weight)
-    return filled
+    def _add_band(self, change: torch.Tensor, band: torch.Tensor, rows: slice, bands: Bands) -> None:
+        """In place, as `add_band`; what smooths the mask sees rows beyond the strip."""
+        if bands.levels > bands.plate_levels:
+            reach = len(gaussian_taps(bands.sigma)) // 2 if bands.sigma > 0 else 0
+            start = max(0, rows.start - reach)
+            weight = level_mask(self.mask[..., start : rows.stop + reach, :], bands.sigma)
+            change.addcmul_(band, weight[..., rows.start - start : rows.stop - start, :])
+        elif bands.own_light:
+            change.add_(band)
 
+    def _strips(self) -> list[tuple[int, int]]:
+        """Rows of the next level, from and to."""
+        rows, pixels = (self.plate.shape[-2] + 1) // 2, self.plate.shape[-2] * self.plate.shape[-1]
+        count = max(1, round(pixels / _AT_ONCE)) if self.plate.device.type == "cpu" else 1
+        each = -(-rows // count)
+        return [(low, min(rows, low + each)) for low in range(0, rows, each)]
 
-def _trusted(total: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and trust, from the halved weighted sum and the halved weight.
+    def _trusted(self, rows: slice) -> torch.Tensor:
+        """In some rows the difference times how far it is known, and after it that."""
+        plate, count = self.plate[..., rows, :], self.plate.shape[1]
+        stack = self._empty(count + 1, plate.shape[-2], plate.shape[-1])
+        difference, trust = stack.split([count, 1], dim=1)
+        torch.sub(self.swap[..., rows, :], plate, out=difference)
+        if self.known is None:
+            trust.fill_(1)
+        else:
+            difference.mul_(trust.copy_(self.known[..., rows, :]))
+        return stack
 
-    Trust grows faster than the known share, 1 - (1 - share)^4, so that the fill next to the outline is led by its
-    neighbourhood, not by the mean of the face; without a kink, as a clamp would leave.
-    """
-    # Where nothing is known both sums are 0, and so are the mean and the trust; comparisons would take longer.
-    doubt = 1 - share.clamp(0, 1)
-    doubt.mul_(doubt)
-    return total / share.clamp(min=1e-12), 1 - doubt * doubt
+    def _empty(self, channels: int, height: int, width: int) -> torch.Tensor:
+        """Memory for an image that lies by rows, see `pyramids`."""
+        return self.plate.new_empty((len(self.plate), height, channels, width)).transpose(1, 2)
 
 
 def _check(swap: torch.Tensor, plate: torch.Tensor, mask: torch.Tensor) -> None:
@@ -227,113 +207,9 @@ def _check(swap: torch.Tensor, plate: torch.Tensor, mask: torch.Tensor) -> None:
             raise ValueError(f"{name} must be float32, got {image.dtype}")
 
 
-def _check_finite(difference: torch.Tensor, mask: torch.Tensor, swap: torch.Tensor) -> None:
-    """Refuse NaN and Inf: of swap and plate by their difference, in one reading of the pictures."""
-    if not _finite(mask):
-        raise ValueError("mask has NaN or infinite values; replace them before blending")
-    if not _finite(difference):
-        name = "plate" if _finite(swap) else "swap"
-        raise ValueError(f"{name} has NaN or infinite values; replace them before blending")
-
-
-def _finite(image: torch.Tensor) -> bool:
-    return not image.numel() or all(bool(bound.isfinite()) for bound in torch.aminmax(image))  # NaN is passed on
-
-
-def halve(image: torch.Tensor) -> torch.Tensor:
-    """Half the size, rounded up: [1 4 6 4 1]/16 at every second pixel, border continued (Burt & Adelson, REDUCE)."""
-    if _tiny(image):
-        return _product(image, *(_sum_matrix(count, _BINOMIAL, 2) for count in image.shape[-2:]))
-    return _reduce_along(_reduce_along(image, -2), -1)
-
-
-def _reduce_along(image: torch.Tensor, dim: int) -> torch.Tensor:
-    half = (image.shape[dim] + 1) // 2
-    total = _sum_of_two(image, dim, half, 2, (-2, 2))
-    total.add_(_part(image, dim, slice(0, None, 2)), alpha=6)
-    return total.add_(_sum_of_two(image, dim, half, 2, (-1, 1)), alpha=4).mul_(1 / 16)
-
-
-def enlarge(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
-    """Enlarge to `size`, on the grid of `halve`: coarse pixel k lies on fine pixel 2k (Burt & Adelson, EXPAND)."""
-    if _tiny(image):
-        pairs = zip(image.shape[-2:], size, strict=True)
-        return _product(image, *(_expand_matrix(count, wanted) for count, wanted in pairs))
-    return _expand_along(_expand_along(image, size[1], -1), size[0], -2)
-
-
-def _tiny(image: torch.Tensor) -> bool:
-    """Whether a picture's filters are done as matrix products; on a GPU those may be of fewer digits."""
-    return max(image.shape[-2:]) <= _TINY and image.device.type == "cpu"
-
-
-def _product(image: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
-    """down · image · acrossᵀ for every channel by itself, so that a frame gives the same bits in any batch."""
-    flat = image.flatten(0, 1)
-    count = len(flat)
-    rows = torch.bmm(down.expand(count, -1, -1), flat)
-    result = torch.bmm(rows, across.T.expand(count, -1, -1))
-    return result.unflatten(0, image.shape[:2])
-
-
-@cache
-def _sum_matrix(count: int, taps: tuple[float, ...], step: int = 1) -> torch.Tensor:
-    """The filter of `taps` at every `step`-th of `count` samples, the border continued: ⌈count / step⌉×count."""
-    matrix, reach = torch.zeros(-(-count // step), count), len(taps) // 2
-    for row in range(len(matrix)):
-        for offset, tap in enumerate(taps, start=-reach):
-            matrix[row, min(max(step * row + offset, 0), count - 1)] += tap
-    return matrix
-
-
-@cache
-def _expand_matrix(count: int, wanted: int) -> torch.Tensor:
-    """EXPAND from `count` to `wanted` samples: wanted×count."""
-    matrix = torch.zeros(wanted, count)
-    for row in range(wanted):
-        weights = zip((-1, 0, 1), (1, 6, 1), strict=True) if row % 2 == 0 else zip((0, 1), (4, 4), strict=True)
-        for offset, weight in weights:
-            matrix[row, min(max(row // 2 + offset, 0), count - 1)] += weight / 8
-    return matrix
-
-
-def _expand_along(image: torch.Tensor, count: int, dim: int) -> torch.Tensor:
-    half, shape = image.shape[dim], list(image.shape)
-    shape[dim] = 2 * half
-    result = image.new_empty(shape)
-    # Each is written into its places: putting them side by side first would take longer than the sums.
-    even = _sum_of_two(image, dim, half, 1, (-1, 1)).add_(image, alpha=6)
-    torch.mul(even, 1 / 8, out=_part(result, dim, slice(0, None, 2)))
-    torch.mul(_sum_of_two(image, dim, half, 1, (0, 1)), 0.5, out=_part(result, dim, slice(1, None, 2)))
-    return _part(result, dim, slice(0, count))
-
-
-def _sum_of_two(image: torch.Tensor, dim: int, count: int, step: int, offsets: tuple[int, int]) -> torch.Tensor:
-    """For k < `count` the sum of the samples at step·k + offset along `dim`, the border continued.
-
-    Of a large image by slices of the image itself, because a padded copy would take longer than the sum; of a small one
-    by a padded copy, because there it is the number of steps that takes time.
-    """
-    if image.shape[-2] * image.shape[-1] <= _SMALL:
-        before, after = max(0, -offsets[0]), max(0, step * (count - 1) + offsets[1] - (image.shape[dim] - 1))
-        pad = (0, 0, before, after) if dim == -2 else (before, after, 0, 0)
-        padded, end = F.pad(image, pad, mode="replicate"), before + step * (count - 1) + 1
-        first, second = (_part(padded, dim, slice(before + o, end + o, step)) for o in offsets)
-        return first + second
-    shape, last = list(image.shape), image.shape[dim] - 1
-    shape[dim] = count
-    total = image.new_empty(shape)
-    for k in {0, count - 1}:
-        ends = [
-            _part(image, dim, slice(place, place + 1)) for place in (min(max(step * k + o, 0), last) for o in offsets)
-        ]
-        torch.add(*ends, out=_part(total, dim, slice(k, k + 1)))
-    if count > 2:
-        low, high = (_part(image, dim, slice(step + o, step * (count - 2) + o + 1, step)) for o in offsets)
-        torch.add(low, high, out=_part(total, dim, slice(1, count - 1)))
-    return total
-
-
-def _part(image: torch.Tensor, dim: int, part: slice) -> torch.Tensor:
-    """A view of some rows (`dim` -2) or columns (-1)."""
-    return image[..., part, :] if dim == -2 else image[..., part]
+def _check_finite(coarsest: torch.Tensor, swap: torch.Tensor, mask: torch.Tensor) -> None:
+    """Refuse NaN and Inf, which every halving carries on: one pixel tells of all."""
+    if math.isfinite(float(coarsest.sum())):
+        return
+    names = [name for name, image in (("mask", mask), ("swap", swap)) if not bool(image.isfinite().all())]
+    raise ValueError(f"{[*names, 'plate'][0]} has NaN or infinite values; replace them before blending")

@@ -7,6 +7,7 @@ whose square is [-0.5, 0.5)². Either direction round is the same shape. Points 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -132,11 +133,11 @@ def wide_gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
 
 def inner_half(blurred: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
     """The inner part of a blurred matte's edge: 0 at one half, 1 at one, smooth at both ends; 0 where `matte` is."""
-    return _smoothstep((2 * blurred - 1).clamp_(0, 1)) * matte
+    return _smoothstep(torch.rsub(blurred, -1, alpha=-2).clamp_(0, 1)).mul_(matte)
 
 
 def _smoothstep(ramp: torch.Tensor) -> torch.Tensor:
-    return ramp * ramp * (3 - 2 * ramp)
+    return torch.rsub(ramp, 3, alpha=2).mul_(ramp).mul_(ramp)
 
 
 def gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
@@ -150,6 +151,7 @@ def gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
     return _blur_along(_blur_along(image, taps, -1), taps, -2)
 
 
+@cache
 def gaussian_taps(sigma_px: float) -> tuple[float, ...]:
     """Weights of a Gaussian cut at 3 sigma, an odd number of them, their sum 1."""
     radius = max(1, math.ceil(3 * sigma_px))
@@ -158,15 +160,17 @@ def gaussian_taps(sigma_px: float) -> tuple[float, ...]:
 
 
 def _blur_along(image: torch.Tensor, taps: tuple[float, ...], dim: int) -> torch.Tensor:
-    """Symmetric filter along `dim`; written as centre + Σ tap·(pair - 2·centre), which a constant passes to the bit."""
+    """Symmetric filter along `dim`, as means of means from the middle outwards, which a constant passes to the bit."""
     count, radius = image.shape[dim], len(taps) // 2
     pad = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
     flat = image.reshape(-1, 1, *image.shape[-2:])
     padded = F.pad(flat, pad, mode="replicate").reshape(*image.shape[:-2], *_padded(image.shape, pad))
-    total = image.clone()
+    total, weight, pair = image, taps[radius], torch.empty_like(image)
     for offset, tap in enumerate(taps[radius + 1 :], start=1):
-        pair = padded.narrow(dim, radius - offset, count) + padded.narrow(dim, radius + offset, count)
-        total.add_(pair.sub_(image, alpha=2), alpha=tap)
+        weight += 2 * tap
+        first, second = padded.narrow(dim, radius - offset, count), padded.narrow(dim, radius + offset, count)
+        torch.lerp(first, second, 0.5, out=pair)
+        total = torch.lerp(total, pair, 2 * tap / weight, out=None if total is image else total)
     return total
 
 

@@ -12,7 +12,6 @@ Pictures are 1×3×H×W float32 tensors in model space, mattes 1×1×H×W in [0,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +29,12 @@ from bodydouble.plates.colour import Converter
 from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from bodydouble.plates.plate import HALF_MAX, Plate, Region
 from bodydouble.settings import SwapSettings
-from bodydouble.swap.blend import Window, blend, window_around
+from bodydouble.swap.bands import Bands, Window
+from bodydouble.swap.blend import blend_inside, window_around
 from bodydouble.swap.grain import add_grain
 from bodydouble.swap.guides import FrameGuides
 from bodydouble.swap.matte import inward_feather, polygon_matte
+from bodydouble.swap.pyramids import level_count
 from bodydouble.swap.spread import FrameSpread, add_spread
 from bodydouble.swap.tone import calm_chroma, compressed, match_contrast, match_ring, stretched
 from bodydouble.swap.warp import resize, warp
@@ -184,33 +185,37 @@ def blend_crop(
     if swap.shape[-1] < crop.shape[-1]:  # enlarged, the grid of its up-sampling would be seen
         swap = calm_chroma(swap)
     # Where neither matte nor knowledge is, the blend looks at nothing.
-    window = window_around(torch.maximum(matte, known))
-    new = _inside(window, resize(swap, (crop.shape[-2], crop.shape[-1])), stretched, space)
-    old = _inside(window, crop, stretched, space)
+    window = window_around(matte if known is matte else torch.maximum(matte, known))
+    size = int(crop.shape[-2]), int(crop.shape[-1])
+    swap = resize(swap, size)
+    new, old = (_stretched_inside(window, picture, space) for picture in (swap, crop))
+    if spread is not None or settings.contrast > 0 or settings.colour_match == "ring":
+        new = window.cut(_toned(window.laid(new, swap), window.laid(old, crop), known, settings, spread))
+    bands = Bands(settings.sigma, settings.plate_levels, level_count(size), settings.colour_match != "low")
+    blended = blend_inside(new, old, matte, known, window, bands)
+    low, high = (float(bound) for bound in torch.aminmax(blended))
+    if high > space.white:
+        blended = compressed(blended, space)
+        high = float(blended.max())
+    if low < 0 or high > 1:
+        # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
+        darkest, brightest = (float(bound) for bound in torch.aminmax(crop))
+        blended = blended.clamp(min(0.0, darkest), max(1.0, brightest))
+    return window.laid(blended, crop)
+
+
+def _stretched_inside(window: Window, picture: Tensor, space: ModelSpace) -> Tensor:
+    """The window of a picture, with more room for what lies above white. The whole is looked through faster than it."""
+    return stretched(window.cut(picture), space) if float(picture.max()) > space.white else window.cut(picture)
+
+
+def _toned(new: Tensor, old: Tensor, known: Tensor, settings: SwapSettings, spread: FrameSpread | None) -> Tensor:
+    """The swap with the plate's blur, contrast and tone, as far as the settings ask for them."""
     if spread is not None:
         new = add_spread(new, known, spread, settings.defocus, settings.motion_blur)
     if settings.contrast > 0:
         new = match_contrast(new, old, known, settings.contrast)
-    if settings.colour_match == "ring":
-        new = match_ring(new, old, known)
-    own_light = settings.colour_match != "low"
-    blended = blend(new, old, matte, settings.sigma, settings.plate_levels, None, known, own_light)
-    blended = _inside(window, blended, compressed, space)
-    # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
-    low, high = torch.aminmax(crop)
-    window.cut(blended).clamp_(min(0.0, float(low)), max(1.0, float(high)))
-    return blended
-
-
-def _inside(
-    window: Window, picture: Tensor, change: Callable[[Tensor, ModelSpace], Tensor], space: ModelSpace
-) -> Tensor:
-    """The picture with a change of what lies above white made in a window of it."""
-    if float(picture.max()) <= space.white:
-        return picture
-    result = picture.clone()
-    window.cut(result).copy_(change(window.cut(picture), space))
-    return result
+    return match_ring(new, old, known) if settings.colour_match == "ring" else new
 
 
 def composite(

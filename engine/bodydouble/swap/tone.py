@@ -8,8 +8,9 @@ Source of the ring's match: E. Reinhard et al., Color transfer between images, 2
 
 from __future__ import annotations
 
-import math
+from types import EllipsisType
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,23 +30,38 @@ def stretched(picture: Tensor, space: ModelSpace) -> Tensor:
     The shoulder packs highlights: the few hundredths by which a blend shifts the tone of skin would be a third of a
     highlight's light. Here they are the same share of the light as at white. Up to white nothing changes.
     """
-    above = (picture - space.white).clamp_(min=0)
-    ratio = space.shoulder / space.white_slope
-    log_light = _exp_less_one(above, 1 / space.shoulder).mul_(ratio).log1p_()
-    return picture.clamp(max=space.white).add_(log_light, alpha=space.white_slope)
+    return _changed_above(picture, space.white, 1 / space.shoulder, space.shoulder / space.white_slope)
 
 
 def compressed(picture: Tensor, space: ModelSpace) -> Tensor:
     """Inverse of `stretched`."""
-    above = (picture - space.white).clamp_(min=0)
-    ratio = space.white_slope / space.shoulder
-    shoulder = _exp_less_one(above, 1 / space.white_slope).mul_(ratio).log1p_()
-    return picture.clamp(max=space.white).add_(shoulder, alpha=space.shoulder)
+    return _changed_above(picture, space.white, 1 / space.white_slope, space.white_slope / space.shoulder)
 
 
-def _exp_less_one(picture: Tensor, factor: float) -> Tensor:
-    """e^(factor·x) - 1 in place, exactly 0 at 0; to 1e-7 of 1 + itself, as a power of two in a third of the time."""
-    return picture.mul_(factor * math.log2(math.e)).exp2_().sub_(1)
+def _changed_above(picture: Tensor, white: float, per_unit: float, ratio: float) -> Tensor:
+    """log(1 + ratio·(e^(per_unit·x) - 1)) / (per_unit·ratio) of what is above white, x; slope 1 at white.
+
+    The picture itself where nothing is; else only the rectangle that holds the light is computed.
+    """
+    box = _rectangle_above(picture, white)
+    if box is None:
+        return picture
+    result = picture.clone()
+    part = result[box]
+    above = (part - white).clamp_(min=0)
+    # Of the exponentials it is this one whose bits do not depend on how threads share the work.
+    logarithm = above.mul_(per_unit).exp_().sub_(1).mul_(ratio).log1p_()
+    part.clamp_(max=white).add_(logarithm, alpha=1 / (per_unit * ratio))
+    return result
+
+
+def _rectangle_above(picture: Tensor, white: float) -> tuple[EllipsisType, slice, slice] | None:
+    """Index of the rows and columns that hold all above white; None if nothing is."""
+    rows, columns = (picture.amax(dim=across).flatten(0, 1).amax(dim=0) > white for across in (-1, -2))
+    if not bool(rows.any()):
+        return None
+    (top, bottom), (left, right) = (torch.nonzero(line).flatten()[[0, -1]].tolist() for line in (rows, columns))
+    return ..., slice(top, bottom + 1), slice(left, right + 1)
 
 
 def calm_chroma(swap: Tensor) -> Tensor:

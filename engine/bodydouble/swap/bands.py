@@ -1,0 +1,176 @@
+"""The levels of a blend below its finest: carried on where nothing is known, and put together band by band.
+
+A *stack* is what one level has, N×(C+2)×h×w: a mean difference between swap and plate times how far it is trusted, that
+trust, and the mask. `pulled` makes the stacks of all levels down to one pixel, `pushed` comes back up from there. The
+equations: docs/blend.md.
+
+Source: S. Gortler et al., The lumigraph, 1996 (pull-push).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bodydouble.swap.matte import gaussian_taps, inner_half
+from bodydouble.swap.pyramids import by_rows, enlarge, halve, smooth
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Which bands a blend has and whose they are; see `blend`."""
+
+    sigma: float
+    plate_levels: int
+    levels: int
+    own_light: bool = False
+
+    def __post_init__(self) -> None:
+        if self.levels < 1 or self.plate_levels < 0 or self.sigma < 0:
+            told = f"{self.levels}, {self.plate_levels}, {self.sigma}"
+            raise ValueError(f"need levels ≥ 1, plate_levels ≥ 0, sigma ≥ 0, got {told}")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows and columns of an image, and how many of its finest levels are computed only there: 0 if it is the whole.
+
+    They are whole numbers of pixels after every such halving.
+    """
+
+    rows: slice
+    columns: slice
+    depth: int = 0
+
+    def cut(self, image: torch.Tensor) -> torch.Tensor:
+        """A view of what lies in the window."""
+        return image[..., self.rows, self.columns]
+
+    def laid(self, part: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """The image with another part in its window."""
+        result = image.clone()
+        self.cut(result).copy_(part)
+        return result
+
+    def halved(self) -> Window:
+        """The same part of the image at half the size."""
+        rows, columns = (slice(part.start // 2, (part.stop + 1) // 2) for part in (self.rows, self.columns))
+        return Window(rows, columns, max(0, self.depth - 1))
+
+    def cut_coarse(self, image: torch.Tensor) -> torch.Tensor:
+        """A view of what lies in the window, of the first level that is computed whole."""
+        rows, columns = (slice(part.start >> self.depth, part.stop >> self.depth) for part in (self.rows, self.columns))
+        return image[..., rows, columns]
+
+
+def whole_of(size: tuple[int, int]) -> Window:
+    return Window(slice(0, size[0]), slice(0, size[1]))
+
+
+def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
+    """Carry `difference` on smoothly from where it is known to everywhere, by pull-push.
+
+    Pull: halve the matte-weighted mean until one pixel is left. Push: enlarge, and where the finer mean is known keep
+    that instead, by its weight.
+
+    Args:
+        difference: N×C×H×W float32, finite.
+        matte: N×1×H×W float32 in [0, 1]; where it is 1 the difference returns as it is. All 0 gives 0.
+
+    Returns:
+        N×C×H×W float32.
+    """
+    size = int(difference.shape[-2]), int(difference.shape[-1])
+    stacks = pulled(torch.cat([difference * matte, matte, matte], dim=1), 1, whole_of(size), size)
+    filled = _coarsest(stacks[-1])
+    for stack in reversed(stacks[:-1]):
+        filled = _fill(enlarge(filled, stack.shape[-2:]), stack)
+    return filled
+
+
+def pulled(finest: torch.Tensor, levels: int, window: Window, size: tuple[int, int]) -> list[torch.Tensor]:
+    """The pull: a stack of planes halved until one pixel is left, finest first; at least `levels` of them.
+
+    The first levels are those of the window, the others of the whole crop of `size`: outside the window all is 0.
+    """
+    stacks = [finest]
+    while max(stacks[-1].shape[-2:]) > 1 or len(stacks) < levels:
+        below = halve(stacks[-1])
+        raise_trust(below[:, :-1])
+        if len(stacks) == window.depth:
+            whole = by_rows(below.new_zeros((*below.shape[:2], *(side >> window.depth for side in size))))
+            window.cut_coarse(whole).copy_(below)
+            below = whole
+        stacks.append(below)
+    return stacks
+
+
+def raise_trust(total: torch.Tensor) -> None:
+    """In place: halved sums of trusted differences, and last the halved trust s, become mean times trust, and trust.
+
+    Trust grows faster than the known share, t = 1 - (1 - s)^4, so that the fill next to the outline is led by its
+    neighbourhood, not by the mean of the face; without a kink, as a clamp would leave. The mean is sum / s, so all are
+    multiplied by t / s = (2 - s)·(1 + (1 - s)²), which is finite where nothing is known.
+    """
+    doubt = 1 - total[:, -1:]
+    factor = (doubt * doubt).add_(1)
+    total.mul_(factor.addcmul_(factor, doubt))
+
+
+def pushed(stacks: list[torch.Tensor], bands: Bands, window: Window) -> torch.Tensor:
+    """The push: from one pixel to the finest of the stacks, what is not known carried on, and with it the change.
+
+    Returns:
+        N×2C×h×w: the difference, filled where it is not known, and then the change.
+    """
+    count, lowest = stacks[0].shape[1] - 2, bands.levels - 1
+    filled = _coarsest(stacks[-1])
+    for step in reversed(range(lowest, len(stacks) - 1)):
+        filled = _fill(_enlarged(filled, stacks, step, window), stacks[step])
+    # Side by side in one tensor: on the small levels it is the number of steps that takes time.
+    both = torch.cat([filled, torch.zeros_like(filled)], dim=1)
+    add_band(both[:, count:], filled, stacks[lowest][:, -1:], 1, bands)
+    for step in reversed(range(lowest)):
+        both = _enlarged(both, stacks, step, window)
+        filled, change = both.split(count, dim=1)
+        trusted, trust, _ = stacks[step].split([count, 1, 1], dim=1)
+        band = torch.addcmul(trusted, trust, filled, value=-1)
+        _fill(filled, stacks[step])
+        add_band(change, band, stacks[step][:, -1:], bands.levels - step, bands)
+    return both
+
+
+def _enlarged(image: torch.Tensor, stacks: list[torch.Tensor], step: int, window: Window) -> torch.Tensor:
+    """What belongs to the level below, at the size of the level of `step`."""
+    return enlarge(window.cut_coarse(image) if step == window.depth - 1 else image, stacks[step].shape[-2:])
+
+
+def add_band(change: torch.Tensor, band: torch.Tensor, mask: torch.Tensor, level: int, bands: Bands) -> None:
+    """In place: one level's band added as far as it is the swap's."""
+    if level > bands.plate_levels:
+        change.addcmul_(band, level_mask(mask, bands.sigma))
+    elif bands.own_light:
+        change.add_(band)
+
+
+def level_mask(mask: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The swap's weight M = 1 - M̂ in a band: the mask at that size, smoothed inwards only.
+
+    Args:
+        mask: N×1×h×w float32 coverage, reduced to the band's size.
+        sigma: in pixels of the band; 0 leaves the reduced coverage.
+    """
+    if sigma <= 0:
+        return mask
+    return inner_half(smooth(mask, gaussian_taps(sigma)), mask)
+
+
+def _coarsest(stack: torch.Tensor) -> torch.Tensor:
+    """The mean of all that is known, N×C×h×w; 0 if nothing is."""
+    return stack[:, :-2] / stack[:, -2:-1].clamp(min=1e-12)
+
+
+def _fill(coarser: torch.Tensor, stack: torch.Tensor) -> torch.Tensor:
+    """In place: where the means of a stack are known they take the enlarged coarser ones' place, by their trust."""
+    return torch.addcmul(stack[:, :-2], 1 - stack[:, -2:-1], coarser, out=coarser)

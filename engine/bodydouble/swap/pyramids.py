@@ -1,0 +1,144 @@
+"""Half and double the size of pictures: Burt and Adelson's REDUCE and EXPAND, for any H×W, on any device.
+
+All images are N×C×H×W float32; those that lie in memory by rows, a row of all channels together (N×H×C×W), are filtered
+without being copied. Down the picture a row of the result is a weighted sum of whole rows: `embedding_bag`, which every
+device has as one kernel with a fixed order of summing. Across it that is done to a copy that lies by columns, and in
+wide pictures by elementwise means. So a frame gives the same bits alone or in a batch, with any number of threads. (A
+matrix product does not: its order of summing depends on how threads share it.)
+
+Source: P. Burt and E. Adelson, The Laplacian pyramid as a compact image code, 1983.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+Taps = tuple[float, ...]
+
+_BINOMIAL: Taps = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+_NARROW = 104
+"""Columns up to which a copy by columns takes less time than a dozen steps over strided ones."""
+
+
+def level_count(size: tuple[int, int]) -> int:
+    """Levels of a pyramid whose coarsest image is two or three pixels along its short side: floor(log2(min(H, W)))."""
+    return max(1, min(size).bit_length() - 1)
+
+
+def halve(image: torch.Tensor) -> torch.Tensor:
+    """Half the size, rounded up: [1 4 6 4 1]/16 at every second pixel, border continued (REDUCE)."""
+    return _filtered(image, _BINOMIAL, 2)
+
+
+def smooth(image: torch.Tensor, taps: Taps) -> torch.Tensor:
+    """Filter by an odd number of symmetric taps of sum 1, border continued."""
+    return _filtered(image, taps, 1)
+
+
+def enlarge(image: torch.Tensor, size: tuple[int, int] | torch.Size) -> torch.Tensor:
+    """Enlarge to `size`, on the grid of `halve`: coarse pixel k lies on fine pixel 2k (EXPAND)."""
+    rows, columns = (
+        _expand_rows(count, wanted, len(image), image.device)
+        for count, wanted in zip(image.shape[-2:], size, strict=True)
+    )
+    narrow = _is_narrow(image, size[1])
+    wide = _sum_rows(image.mT, *columns).mT if narrow else _expand_columns(by_rows(image), size[1])
+    return _sum_rows(wide, *rows)
+
+
+def by_rows(image: torch.Tensor) -> torch.Tensor:
+    """The same image, in memory by rows as N×H×C×W."""
+    return image.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def _filtered(image: torch.Tensor, taps: Taps, step: int) -> torch.Tensor:
+    """The filter of `taps` at every `step`-th pixel, both ways, the border continued."""
+    rows, columns = (_filter_rows(count, taps, step, len(image), image.device) for count in image.shape[-2:])
+    low = _sum_rows(image, *rows)
+    return _sum_rows(low.mT, *columns).mT if _is_narrow(image, 0) else _filter_columns(low, taps, step)
+
+
+def _is_narrow(image: torch.Tensor, width: int) -> bool:
+    """Whether its columns are filtered as rows are, of a copy that lies by columns."""
+    return max(image.shape[-1], width) <= _NARROW or image.device.type != "cpu"
+
+
+def _sum_rows(image: torch.Tensor, places: torch.Tensor, weights: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """Each row of the result is the weighted sum of some rows of an image."""
+    batch, channels, _, width = image.shape
+    table = by_rows(image).transpose(1, 2).view(-1, channels * width)
+    rows = torch.embedding_bag(table, places, starts, False, 0, False, weights)[0]
+    return rows.view(batch, -1, channels, width).transpose(1, 2)
+
+
+Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""For `_sum_rows`: the row numbers summed, all after one another, their weights, and where each sum begins."""
+
+
+@cache
+def _filter_rows(count: int, taps: Taps, step: int, batch: int, device: torch.device) -> Rows:
+    reach = len(taps) // 2
+    sums = [
+        [(min(max(row + offset, 0), count - 1), tap) for offset, tap in enumerate(taps, start=-reach)]
+        for row in range(0, count, step)
+    ]
+    return _rows(sums, count, batch, device)
+
+
+@cache
+def _expand_rows(count: int, wanted: int, batch: int, device: torch.device) -> Rows:
+    kinds = (((-1, 1 / 8), (0, 6 / 8), (1, 1 / 8)), ((0, 4 / 8), (1, 4 / 8)))
+    sums = [
+        [(min(max(row // 2 + offset, 0), count - 1), weight) for offset, weight in kinds[row % 2]]
+        for row in range(wanted)
+    ]
+    return _rows(sums, count, batch, device)
+
+
+def _rows(sums: list[list[tuple[int, float]]], count: int, batch: int, device: torch.device) -> Rows:
+    """The same sums for every item of a batch, each of `count` rows."""
+    places = [item * count + place for item in range(batch) for terms in sums for place, _ in terms]
+    weights = [weight for terms in sums for _, weight in terms] * batch
+    lengths = torch.tensor([len(terms) for terms in sums] * batch)
+    return (
+        torch.tensor(places, device=device),
+        torch.tensor(weights, dtype=torch.float32, device=device),
+        (lengths.cumsum(0) - lengths).to(device),
+    )
+
+
+def _filter_columns(image: torch.Tensor, taps: Taps, step: int) -> torch.Tensor:
+    """The filter along the rows, as means of means from the middle outwards."""
+    reach, count = len(taps) // 2, -(-image.shape[-1] // step)
+    wide = _padded(image, reach, step * (count - 1) + reach - image.shape[-1] + 1)
+    weight, total, pair = taps[reach], image[..., ::step], _empty_by_rows(image, count)
+    for offset, tap in enumerate(taps[reach + 1 :], start=1):
+        weight += 2 * tap
+        ends = (slice(place, place + step * (count - 1) + 1, step) for place in (reach - offset, reach + offset))
+        first, second = (wide[..., part] for part in ends)
+        torch.lerp(first, second, 0.5, out=pair)
+        total = torch.lerp(total, pair, 2 * tap / weight, out=_empty_by_rows(image, count) if offset == 1 else total)
+    return total
+
+
+def _expand_columns(image: torch.Tensor, count: int) -> torch.Tensor:
+    """EXPAND along the rows: (1 6 1)/8 on the coarse pixels, (4 4)/8 between them."""
+    wide, result = _padded(image, 1, 1), _empty_by_rows(image, 2 * image.shape[-1])
+    before, after = wide[..., :-2], wide[..., 2:]
+    # Each is written into its places: putting them side by side first would take longer than the sums.
+    torch.lerp(torch.lerp(before, after, 0.5), image, 0.75, out=result[..., ::2])
+    torch.lerp(image, after, 0.5, out=result[..., 1::2])
+    return result[..., :count]
+
+
+def _padded(image: torch.Tensor, before: int, after: int) -> torch.Tensor:
+    """The image with its border columns repeated."""
+    return F.pad(image.transpose(1, 2), (before, after, 0, 0), mode="replicate").transpose(1, 2)
+
+
+def _empty_by_rows(image: torch.Tensor, width: int) -> torch.Tensor:
+    """Memory for as many rows as the image has."""
+    return image.new_empty((len(image), image.shape[2], image.shape[1], width)).transpose(1, 2)
