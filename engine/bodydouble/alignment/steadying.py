@@ -180,10 +180,10 @@ def _add(term: Term, path: Points | None, bands: NDArray[np.float64], right: Poi
         residual = -term.value
         for step, sign in zip(term.steps, term.signs, strict=True):
             residual = residual + sign * path[:, step : step + many]
-        distance = np.einsum("cnli,cnlij,cnlj->cnl", residual, weight, residual)
+        distance = (_times(weight, residual) * residual).sum(axis=3)
         weight = weight / (1 + distance / term.tail**2)[..., None, None]
-    pull = np.einsum("cnlij,cnlj->cnli", weight, term.value)
-    lanes = weight.transpose(1, 0, 2, 3, 4)  # n, C, L, 2, 2
+    pull = _times(weight, term.value)
+    lanes = np.ascontiguousarray(weight.transpose(3, 4, 1, 0, 2))  # 2, 2, n, C, L
     for step, sign in zip(term.steps, term.signs, strict=True):
         right[:, step : step + many] += sign * pull
         for other, other_sign in zip(term.steps, term.signs, strict=True):
@@ -192,4 +192,10 @@ def _add(term: Term, path: Points | None, bands: NDArray[np.float64], right: Poi
                     offset = 2 * (other - step) + column - row
                     if offset >= 0:
                         rows = slice(2 * step + row, 2 * (step + many) + row, 2)
-                        bands[offset, rows] += sign * other_sign * lanes[..., row, column]
+                        bands[offset, rows] += sign * other_sign * lanes[row, column]
+
+
+def _times(weight: NDArray[np.float64], values: Points) -> Points:
+    """(..., 2) each 2×2 matrix of `weight` with its pair of values, several times as fast as by `einsum`."""
+    x, y = values[..., 0], values[..., 1]
+    return np.stack([weight[..., row, 0] * x + weight[..., row, 1] * y for row in (0, 1)], axis=-1)
