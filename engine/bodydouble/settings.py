@@ -241,7 +241,7 @@ class SwapSettings:
 
     forehead: float = 0.6
     grow: float = 0.0
-    edge: float = 3.0
+    edge: float = 4.0
     sigma: float = 1.0
     plate_levels: int = 2
     colour_match: Literal["low", "ring", "none"] = "low"
