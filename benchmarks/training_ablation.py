@@ -136,6 +136,7 @@ def variants(resolution: int) -> dict[str, Variant]:
         "8 crops": Variant({"batch": 8}),
         "no similarity": Variant(similarity),
         "no exposure, no balance": Variant({"jitter_exposure": 0.0, "jitter_balance": 0.0}),
+        "shape and warp": Variant({"jitter_shape": 0.006, "jitter_warp": 0.01}),
         "blur and grain": Variant({"jitter_blur": 0.006, "jitter_grain": 0.03}),
     }
 

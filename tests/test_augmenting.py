@@ -57,6 +57,7 @@ def test_everything_off_gives_the_unit_crop_as_it_is():
         {"jitter_shift": 0.1},
         {"jitter_exposure": 1.0},
         {"jitter_light": 1.0},
+        {"jitter_shape": 0.02},
     ],
 )
 def test_each_jitter_changes_input_and_goal_alike(change):
@@ -98,6 +99,32 @@ def test_half_of_the_crops_are_mirrored_with_their_matte():
     assert torch.equal(batch.truth[~turned], still.truth[~turned])
 
 
+def test_a_bent_face_moves_smoothly_with_its_matte_by_the_deviation_asked_for():
+    ramp = torch.linspace(-0.6, 0.6, 96).half()  # light that tells where it comes from
+    source = torch.stack([ramp.expand(96, 96) + 1, ramp[:, None].expand(96, 96) + 1, *[torch.ones(96, 96).half()] * 2])
+    draw = torch.cat([torch.zeros(64, 12), torch.randn(64, DRAWS - 12, generator=torch.Generator().manual_seed(2))], 1)
+    still, bent = (
+        from_model(
+            augment(source.expand(64, -1, -1, -1), draw, 4, replace(STILL, jitter_shape=sides), SPACE, REACH).truth,
+            SPACE,
+        )
+        for sides in (0.0, 0.02)
+    )
+    sides = (bent - still)[:, :2]
+    at_knots = sides[..., ::21, ::21]  # the knots of 64 px
+    torch.testing.assert_close(at_knots[..., 1:-1, 1:-1].std(), torch.tensor(0.02), rtol=0.1, atol=0)
+    assert float((sides[..., 1:] - sides[..., :-1]).abs().max()) < 0.006
+
+
+def test_a_warp_bends_the_input_and_leaves_the_goal():
+    clean = augment(crops(), numbers(), 4, replace(STILL, jitter_exposure=1.0), SPACE, REACH)
+    batch = augment(crops(), numbers(), 4, replace(STILL, jitter_exposure=1.0, jitter_warp=0.02), SPACE, REACH)
+    assert torch.equal(batch.truth, clean.truth) and torch.equal(batch.matte, clean.matte)
+    moved = (batch.shown - batch.truth).abs().mean((1, 2, 3))
+    assert float(moved.min()) > 0.003
+    assert float((batch.shown.mean((2, 3)) / batch.truth.mean((2, 3)) - 1).abs().max()) < 0.1  # the same exposure
+
+
 @pytest.mark.parametrize(("change", "column"), [({"jitter_blur": 0.03}, 8), ({"jitter_grain": 0.2}, 9)])
 def test_blur_and_grain_come_to_half_of_the_inputs_and_never_to_the_goal(change, column):
     draw = numbers(16)
@@ -121,7 +148,9 @@ def test_blur_keeps_flat_light_and_grain_keeps_the_mean():
 
 def test_a_slice_of_a_batch_is_made_of_the_very_crops_of_the_whole():
     trained = {"anna": torch.arange(4), "ben": torch.tensor([1, 3])}
-    settings = replace(TrainSettings(resolution=64), jitter_grain=0.1, jitter_blur=0.02)
+    settings = replace(
+        TrainSettings(resolution=64), jitter_grain=0.1, jitter_blur=0.02, jitter_shape=0.01, jitter_warp=0.01
+    )
     for name, whole in draw_iteration(trained, 5, seed=7).items():
         both = [whole.part(rank, 2) for rank in (0, 1)]
         assert sorted(torch.cat([part.index for part in both]).tolist()) == sorted(whole.index.tolist())

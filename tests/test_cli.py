@@ -36,9 +36,9 @@ SURFACE = {
         "--out", "--add", "--to", "--replace", "--fine-tune", "--resolution", "--width", "--iterations",
         "--time-budget", "--batch", "--update", "--optimiser", "--learning-rate", "--settle-learning-rate",
         "--settle", "--settle-form", "--loss", "--loss-span", "--detail-weight", "--l1-weight", "--eyes-mouth-weight",
-        "--similarity", "--exposure", "--balance", "--light", "--mirror", "--blur", "--grain", "--held-out",
-        "--precision", "--seed", "--keep", "--preview-every", "--rights", "--tensorboard", "--cache", "--device",
-        "--json",
+        "--similarity", "--exposure", "--balance", "--light", "--shape", "--warp", "--mirror", "--blur", "--grain",
+        "--held-out", "--precision", "--seed", "--keep", "--preview-every", "--rights", "--tensorboard", "--cache",
+        "--device", "--json",
     },
     "persona": {"--export", "--import", "--remove", "--out", "--as", "--replace", "--json"},
     "swap": {

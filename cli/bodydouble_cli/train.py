@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT = TrainSettings()
 # What a switched-on augmentation does where the default is none: sigma in crop sides, deviation at scene-linear 1.
 BLUR, GRAIN = 0.006, 0.03
+SHAPE, WARP = 0.006, 0.01  # deviation in crop sides
 
 
 def _switch(name: str, default: bool, help: str) -> Any:
@@ -97,6 +98,8 @@ def _switch(name: str, default: bool, help: str) -> Any:
 @_switch("exposure", True, "Change their exposure, in scene-linear light.")
 @_switch("balance", True, "Change their white balance.")
 @_switch("light", True, "Change the light smoothly over the crop.")
+@_switch("shape", DEFAULT.jitter_shape > 0, "Bend faces a little, input and goal alike.")
+@_switch("warp", DEFAULT.jitter_warp > 0, "Bend the inputs a little until settling; the goal stays as it is.")
 @_switch("mirror", DEFAULT.mirror, "Show half of the crops mirrored; not for faces whose two sides differ.")
 @_switch("blur", DEFAULT.jitter_blur > 0, "Blur half of the inputs; the goal stays sharp.")
 @_switch("grain", DEFAULT.jitter_grain > 0, "Put grain on half of the inputs; the goal stays clean.")
@@ -210,6 +213,8 @@ def _switched(options: dict[str, Any]) -> dict[str, Any]:
     for switch, names in strengths.items():
         if not settings.pop(switch):
             settings |= dict.fromkeys(names, 0.0)
+    settings["jitter_shape"] = SHAPE if settings.pop("shape") else 0.0
+    settings["jitter_warp"] = WARP if settings.pop("warp") else 0.0
     settings["jitter_blur"] = BLUR if settings.pop("blur") else 0.0
     settings["jitter_grain"] = GRAIN if settings.pop("grain") else 0.0
     return settings

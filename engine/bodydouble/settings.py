@@ -119,6 +119,8 @@ class TrainSettings:
         jitter_degrees, jitter_scale, jitter_shift: crops are turned, scaled (factor) and shifted (sides) by up to this.
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
         jitter_light: smooth random light over the crop, of this deviation in stops.
+        jitter_shape: faces are bent by a smooth random field of this deviation, in crop sides; input and goal alike.
+        jitter_warp: inputs alone are bent so, until settling: what a persona looks like is left to its decoder.
         mirror: half the crops are shown mirrored; not for faces whose two sides differ.
         jitter_blur: half the inputs are blurred by a Gaussian of up to this sigma, in crop sides; their goal is not.
         jitter_grain: half the inputs get grain of up to this deviation at scene-linear 1.0; their goal has none.
@@ -154,6 +156,8 @@ class TrainSettings:
     jitter_exposure: float = 0.6
     jitter_balance: float = 0.06
     jitter_light: float = 0.3
+    jitter_shape: float = 0.0
+    jitter_warp: float = 0.0
     mirror: bool = False
     jitter_blur: float = 0.0
     jitter_grain: float = 0.0
@@ -211,7 +215,9 @@ class TrainSettings:
     def jitters(self) -> tuple[float, ...]:
         """Every strength of the augmentation."""
         similarity = (self.jitter_degrees, self.jitter_scale, self.jitter_shift)
-        return (*similarity, self.jitter_exposure, self.jitter_balance, self.jitter_blur, self.jitter_grain)
+        bends = (self.jitter_shape, self.jitter_warp)
+        light = (self.jitter_exposure, self.jitter_balance, self.jitter_light)
+        return (*similarity, *bends, *light, self.jitter_blur, self.jitter_grain)
 
 
 @dataclass(frozen=True)

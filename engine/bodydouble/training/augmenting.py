@@ -19,10 +19,13 @@ from bodydouble.settings import TrainSettings
 
 _BLUR_REACH = 2.5  # sigmas
 _KNOTS = 4
-"""Knots across the crop of the random light."""
+"""Knots across the crop of the random light, and of the fields that bend a face."""
 _EVEN = 12
-DRAWS = _EVEN + _KNOTS**2
-"""Random numbers of one crop: twelve evenly in −1..1, and a normal one for each knot."""
+_LIGHT = slice(_EVEN, _EVEN + _KNOTS**2)
+_SHAPE = slice(_LIGHT.stop, _LIGHT.stop + 2 * _KNOTS**2)
+_WARP = slice(_SHAPE.stop, _SHAPE.stop + 2 * _KNOTS**2)
+DRAWS = _WARP.stop
+"""Random numbers of one crop: twelve evenly in −1..1, then normal ones for the knots of the three fields."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Draw:
 class Batch:
     """`shown` goes in, `truth` shall come out: N×3×S×S in model space, 0..1, channels last; `matte` N×1×S×S; float32.
 
-    Without blur and grain `shown` is `truth`. `features`, N×1×S×S, is 1 on eyes and mouth; None if they do not count.
+    Without warp, blur and grain `shown` is `truth`. `features`, N×1×S×S, is 1 on eyes and mouth; None if those do not
+    count for more.
     """
 
     shown: Tensor
@@ -86,18 +90,24 @@ def augment(
         features: N×1×T×T float16 over the same wide crops.
     """
     numbers = numbers.to(crops.device)
-    grid = _grid(numbers, level_size(level), settings, reach)
+    size = level_size(level)
+    grid = _grid(numbers, size, settings, reach)
+    if settings.jitter_shape:
+        grid = grid + _bend(numbers[:, _SHAPE], size, settings.jitter_shape, reach)
     sampled = _sampled(crops, grid)
     stops = settings.jitter_exposure * numbers[:, 4:5] + settings.jitter_balance * numbers[:, 5:8]
     stops = stops[:, :, None, None]
     if settings.jitter_light:
-        stops = stops + settings.jitter_light * _light(numbers[:, _EVEN:], level_size(level))
-    light = sampled[:, :3] * torch.exp2(stops)
+        stops = stops + settings.jitter_light * _smooth(numbers[:, _LIGHT], size)
+    gain = torch.exp2(stops)
+    light = sampled[:, :3] * gain
     truth = _encoded(light, space)
     matte = sampled[:, 3:].clamp(0.0, 1.0)
     if features is not None:
         features = _sampled(features, grid)
-    if not (settings.jitter_blur or settings.jitter_grain):
+    if settings.jitter_warp:
+        light = _sampled(crops[:, :3], grid + _bend(numbers[:, _WARP], size, settings.jitter_warp, reach)) * gain
+    elif not (settings.jitter_blur or settings.jitter_grain):
         return Batch(truth, truth, matte, features)
     return Batch(_encoded(_degraded(light, numbers[:, 8:11], settings), space), truth, matte, features)
 
@@ -160,11 +170,17 @@ def _blurred(light: Tensor, sigma_px: Tensor, radius: int) -> Tensor:
     return planes.view_as(light)
 
 
-def _light(knots: Tensor, size: int) -> Tensor:
-    """Smooth fields N×1×size×size through N×16 knots, the outer ones on the crop's edges."""
+def _bend(knots: Tensor, size: int, sides: float, reach: float) -> Tensor:
+    """What a smooth field of this deviation adds to a grid over wide crops, N×32 knots: N×size×size×2."""
+    # A wide crop reaches from −1 to 1 of the grid.
+    return (_smooth(knots, size) * (sides * 2 / (1 + 2 * reach))).movedim(1, -1)
+
+
+def _smooth(knots: Tensor, size: int) -> Tensor:
+    """Smooth fields N×C×size×size through N×(C·16) knots, the outer ones on the crop's edges."""
     unit = torch.eye(_KNOTS, device=knots.device)[None, None]
     line = F.interpolate(unit, size=(size, _KNOTS), mode="bicubic", align_corners=True)[0]  # 1×size×4
-    return line @ knots.view(-1, 1, _KNOTS, _KNOTS) @ line.mT
+    return line @ knots.view(len(knots), -1, _KNOTS, _KNOTS) @ line.mT
 
 
 def _noise(light: Tensor, numbers: Tensor) -> Tensor:
