@@ -190,20 +190,6 @@ def test_a_training_that_diverges_stops_and_leaves_the_last_save(facesets, tmp_p
     assert files_of(out) == before
 
 
-def test_inputs_are_not_warped_any_more_once_the_training_settles(facesets, tmp_path, monkeypatch):
-    bent: list[float] = []
-    augmented = iterating.augment
-
-    def watched(crops, numbers, level, settings, *rest):
-        bent.append(settings.jitter_warp)
-        return augmented(crops, numbers, level, settings, *rest)
-
-    monkeypatch.setattr(iterating, "augment", watched)
-    run(facesets, tmp_path / "cast.comb", replace(TINY, iterations=2, settle=0.25, jitter_warp=0.02))
-    # Three levels of two iterations and two of settling, with two personas each.
-    assert bent == [0.02] * 12 + [0.0] * 4
-
-
 @pytest.mark.parametrize("changed", [{"resolution": 32}, {"width": 1 / 32}])
 def test_another_architecture_does_not_go_on_with_a_training(changed, facesets, trained, tmp_path):
     out = Path(shutil.copytree(trained, tmp_path / "cast.comb"))

@@ -99,7 +99,7 @@ def _switch(name: str, default: bool, help: str) -> Any:
 @_switch("balance", True, "Change their white balance.")
 @_switch("light", True, "Change the light smoothly over the crop.")
 @_switch("shape", DEFAULT.jitter_shape > 0, "Bend faces a little, input and goal alike.")
-@_switch("warp", DEFAULT.jitter_warp > 0, "Bend the inputs a little until settling; the goal stays as it is.")
+@_switch("warp", DEFAULT.jitter_warp > 0, "Bend the inputs a little; the goal stays as it is.")
 @_switch("mirror", DEFAULT.mirror, "Show half of the crops mirrored; not for faces whose two sides differ.")
 @_switch("blur", DEFAULT.jitter_blur > 0, "Blur half of the inputs; the goal stays sharp.")
 @_switch("grain", DEFAULT.jitter_grain > 0, "Put grain on half of the inputs; the goal stays clean.")

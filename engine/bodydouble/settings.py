@@ -120,7 +120,7 @@ class TrainSettings:
         jitter_exposure, jitter_balance: stops of exposure, of each channel, in scene-linear light.
         jitter_light: smooth random light over the crop, of this deviation in stops.
         jitter_shape: faces are bent by a smooth random field of this deviation, in crop sides; input and goal alike.
-        jitter_warp: inputs alone are bent so, until settling: what a persona looks like is left to its decoder.
+        jitter_warp: inputs alone are bent so: what a persona looks like is left to its decoder.
         mirror: half the crops are shown mirrored; not for faces whose two sides differ.
         jitter_blur: half the inputs are blurred by a Gaussian of up to this sigma, in crop sides; their goal is not.
         jitter_grain: half the inputs get grain of up to this deviation at scene-linear 1.0; their goal has none.

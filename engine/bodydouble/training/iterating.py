@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -52,12 +51,8 @@ class Feeder:
         self._device, self._ranks, self._pool = device, ranks, pool
         self._ahead: tuple[int, Future[_Gathered]] | None = None
 
-    def batches(self, seed: int, next_seed: int, settling: bool = False) -> list[tuple[str, Batch]]:
-        """The personas in the order of iteration `seed`, each with this rank's share of its batch.
-
-        Inputs are not warped while settling: what the network sees then is what it will see in a swap.
-        """
-        settings = replace(self._settings, jitter_warp=0.0) if settling else self._settings
+    def batches(self, seed: int, next_seed: int) -> list[tuple[str, Batch]]:
+        """The personas in the order of iteration `seed`, each with this rank's share of its batch."""
         ahead, self._ahead = self._ahead, None
         gathered = ahead[1].result() if ahead is not None and ahead[0] == seed else self._gather(seed)
         self._ahead = (next_seed, self._pool.submit(self._gather, next_seed))
@@ -68,7 +63,7 @@ class Feeder:
                     crops.to(self._device, non_blocking=True),
                     draw.numbers,
                     self._level,
-                    settings,
+                    self._settings,
                     self._space,
                     self._reach,
                     features,

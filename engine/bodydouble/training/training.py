@@ -175,9 +175,7 @@ def run_training(
             seeds = [iteration_seed(settings, state.iteration + ahead, state.rollbacks) for ahead in (0, 1)]
             with whole(), _unsaved(keeper):
                 # One iteration: the personas in shuffled order, a batch and an update each.
-                losses = update(
-                    state, feeder.batches(*seeds, phase.settling), feeder.batch, phase, settings, device, ranks
-                )
+                losses = update(state, feeder.batches(*seeds), feeder.batch, phase, settings, device, ranks)
             unchecked.append(torch.stack([losses[name] for name in job.personas]))
             if state.iteration % check_every and job.progress(state) < 1.0:
                 spent += clock() - started
