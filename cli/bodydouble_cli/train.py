@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from bodydouble.training.trainjob import TrainProgress
 
 DEFAULT = TrainSettings()
-# What a switched-on augmentation does where the default is none: sigma in crop sides, deviation at scene-linear 1.
-BLUR, GRAIN = 0.006, 0.03
-SHAPE, WARP = 0.006, 0.01  # deviation in crop sides
+# What a switched-on augmentation does where the default is none: sigmas in crop sides, grain at scene-linear 1.
+STRENGTHS = {"shape": 0.006, "warp": 0.01, "blur": 0.006, "grain": 0.03}
 
 
 def _switch(name: str, default: bool, help: str) -> Any:
@@ -213,10 +212,8 @@ def _switched(options: dict[str, Any]) -> dict[str, Any]:
     for switch, names in strengths.items():
         if not settings.pop(switch):
             settings |= dict.fromkeys(names, 0.0)
-    settings["jitter_shape"] = SHAPE if settings.pop("shape") else 0.0
-    settings["jitter_warp"] = WARP if settings.pop("warp") else 0.0
-    settings["jitter_blur"] = BLUR if settings.pop("blur") else 0.0
-    settings["jitter_grain"] = GRAIN if settings.pop("grain") else 0.0
+    for switch, strength in STRENGTHS.items():
+        settings[f"jitter_{switch}"] = strength if settings.pop(switch) else 0.0
     return settings
 
 

@@ -146,24 +146,31 @@ def _enlarged(image: torch.Tensor, stacks: list[torch.Tensor], step: int, window
     return enlarge(window.cut_coarse(image) if step == window.depth - 1 else image, stacks[step].shape[-2:])
 
 
-def add_band(change: torch.Tensor, band: torch.Tensor, mask: torch.Tensor, level: int, bands: Bands) -> None:
-    """In place: one level's band added as far as it is the swap's."""
+def add_band(
+    change: torch.Tensor, band: torch.Tensor, mask: torch.Tensor, level: int, bands: Bands, rows: slice | None = None
+) -> None:
+    """In place: one level's band added as far as it is the swap's; `rows`: which of the mask's it has, None for all."""
     if level > bands.plate_levels:
-        change.addcmul_(band, level_mask(mask, bands.sigma))
+        change.addcmul_(band, level_mask(mask, bands.sigma, rows))
     elif bands.own_light:
         change.add_(band)
 
 
-def level_mask(mask: torch.Tensor, sigma: float) -> torch.Tensor:
+def level_mask(mask: torch.Tensor, sigma: float, rows: slice | None = None) -> torch.Tensor:
     """The swap's weight M = 1 - M̂ in a band: the mask at that size, smoothed inwards only.
 
     Args:
         mask: N×1×h×w float32 coverage, reduced to the band's size.
         sigma: in pixels of the band; 0 leaves the reduced coverage.
+        rows: from and to which are wanted, with the same bits; None for all.
     """
+    rows = rows or slice(0, mask.shape[-2])
     if sigma <= 0:
-        return mask
-    return inner_half(smooth(mask, gaussian_taps(sigma)), mask)
+        return mask[..., rows, :]
+    taps = gaussian_taps(sigma)
+    start = max(0, rows.start - len(taps) // 2)
+    near = mask[..., start : rows.stop + len(taps) // 2, :]
+    return inner_half(smooth(near, taps), near)[..., rows.start - start : rows.stop - start, :]
 
 
 def _coarsest(stack: torch.Tensor) -> torch.Tensor:

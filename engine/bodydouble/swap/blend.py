@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from bodydouble.swap.bands import Bands, Window, add_band, extend, level_mask, pulled, pushed, raise_trust, whole_of
-from bodydouble.swap.matte import gaussian_taps
+from bodydouble.swap.bands import Bands, Window, add_band, extend, pulled, pushed, raise_trust, whole_of
 from bodydouble.swap.pyramids import enlarge, halve, level_count
 
 _WINDOWED = 2
@@ -155,21 +154,11 @@ class _Finest:
             both = enlarge(near, (min(height - 2 * start, 2 * near.shape[-2]), width))
             filled, change = both[..., rows.start - 2 * start : rows.stop - 2 * start, :].split(count, dim=1)
             band, trust = self._trusted(rows).split([count, 1], dim=1)
-            self._add_band(change, band.addcmul_(trust, filled, value=-1), rows, bands)
+            add_band(change, band.addcmul_(trust, filled, value=-1), self.mask, bands.levels, bands, rows)
             # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
             cover = self.mask[..., rows, :]
             torch.addcmul(self.plate[..., rows, :], cover, change, out=result[..., rows, :])
         return result
-
-    def _add_band(self, change: torch.Tensor, band: torch.Tensor, rows: slice, bands: Bands) -> None:
-        """In place, as `add_band`; what smooths the mask sees rows beyond the strip."""
-        if bands.levels > bands.plate_levels:
-            reach = len(gaussian_taps(bands.sigma)) // 2 if bands.sigma > 0 else 0
-            start = max(0, rows.start - reach)
-            weight = level_mask(self.mask[..., start : rows.stop + reach, :], bands.sigma)
-            change.addcmul_(band, weight[..., rows.start - start : rows.stop - start, :])
-        elif bands.own_light:
-            change.add_(band)
 
     def _strips(self) -> list[tuple[int, int]]:
         """Rows of the next level, from and to."""

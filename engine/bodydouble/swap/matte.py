@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from bodydouble.swap.pyramids import mean_outwards
+
 _SIGMA_OF_SMALL = 6.0
 """Least sigma, in pixels of a smaller image, that a blur may have there: then the cubic restores it."""
 
@@ -160,18 +162,14 @@ def gaussian_taps(sigma_px: float) -> tuple[float, ...]:
 
 
 def _blur_along(image: torch.Tensor, taps: tuple[float, ...], dim: int) -> torch.Tensor:
-    """Symmetric filter along `dim`, as means of means from the middle outwards, which a constant passes to the bit."""
+    """Symmetric filter along `dim`."""
     count, radius = image.shape[dim], len(taps) // 2
     pad = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
     flat = image.reshape(-1, 1, *image.shape[-2:])
     padded = F.pad(flat, pad, mode="replicate").reshape(*image.shape[:-2], *_padded(image.shape, pad))
-    total, weight, pair = image, taps[radius], torch.empty_like(image)
-    for offset, tap in enumerate(taps[radius + 1 :], start=1):
-        weight += 2 * tap
-        first, second = padded.narrow(dim, radius - offset, count), padded.narrow(dim, radius + offset, count)
-        torch.lerp(first, second, 0.5, out=pair)
-        total = torch.lerp(total, pair, 2 * tap / weight, out=None if total is image else total)
-    return total
+    return mean_outwards(
+        image, lambda offset: padded.narrow(dim, radius + offset, count), taps, torch.empty_like(image)
+    )
 
 
 def _padded(shape: torch.Size, pad: tuple[int, int, int, int]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ Source: P. Burt and E. Adelson, The Laplacian pyramid as a compact image code, 1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -110,18 +111,33 @@ def _rows(sums: list[list[tuple[int, float]]], count: int, batch: int, device: t
     )
 
 
+def mean_outwards(
+    middle: torch.Tensor, away: Callable[[int], torch.Tensor], taps: Taps, pair: torch.Tensor
+) -> torch.Tensor:
+    """A filter of symmetric taps as means of means from the middle outwards, which a constant passes to the bit.
+
+    Args:
+        middle: what the middle tap meets, the same shape as the result.
+        away: the image so many places on; a view.
+        pair: memory of that shape to work in; the result lies as it does.
+    """
+    weight, total, result = taps[len(taps) // 2], middle, torch.empty_like(pair)
+    for offset, tap in enumerate(taps[len(taps) // 2 + 1 :], start=1):
+        weight += 2 * tap
+        torch.lerp(away(-offset), away(offset), 0.5, out=pair)
+        total = torch.lerp(total, pair, 2 * tap / weight, out=result)
+    return total
+
+
 def _filter_columns(image: torch.Tensor, taps: Taps, step: int) -> torch.Tensor:
-    """The filter along the rows, as means of means from the middle outwards."""
+    """The filter along the rows."""
     reach, count = len(taps) // 2, -(-image.shape[-1] // step)
     wide = _padded(image, reach, step * (count - 1) + reach - image.shape[-1] + 1)
-    weight, total, pair = taps[reach], image[..., ::step], _empty_by_rows(image, count)
-    for offset, tap in enumerate(taps[reach + 1 :], start=1):
-        weight += 2 * tap
-        ends = (slice(place, place + step * (count - 1) + 1, step) for place in (reach - offset, reach + offset))
-        first, second = (wide[..., part] for part in ends)
-        torch.lerp(first, second, 0.5, out=pair)
-        total = torch.lerp(total, pair, 2 * tap / weight, out=_empty_by_rows(image, count) if offset == 1 else total)
-    return total
+
+    def away(offset: int) -> torch.Tensor:
+        return wide[..., reach + offset : reach + offset + step * (count - 1) + 1 : step]
+
+    return mean_outwards(image[..., ::step], away, taps, _empty_by_rows(image, count))
 
 
 def _expand_columns(image: torch.Tensor, count: int) -> torch.Tensor:
