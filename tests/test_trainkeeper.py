@@ -16,7 +16,7 @@ from bodydouble.settings import TrainSettings
 from bodydouble.training import iterating
 from bodydouble.training.batchsize import wanted_batch
 from bodydouble.training.curves import CurvePoint, Curves, read_curve
-from bodydouble.training.optimisers import Muon, orthogonal
+from bodydouble.training.optimisers import Muon, _root_by_inverses, _root_by_products, orthogonal
 from bodydouble.training.training import train
 from bodydouble.training.trainreport import summarise
 from tiny import TINY_TRAINING, tiny_faceset
@@ -189,18 +189,43 @@ def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
     return x
 
 
-@pytest.mark.parametrize("shape", [(8, 72), (128, 1152), (40, 16)])
-def test_newton_schulz_makes_a_matrix_nearly_orthogonal(shape):
+def spread_out(rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Left singular vectors of a matrix, and the matrix: singular values from 10⁻⁴ to 1, normed as Muon norms them."""
+    generator = torch.Generator().manual_seed(0)
+    left, _ = torch.linalg.qr(torch.randn(rows, rows, generator=generator, dtype=torch.float64))
+    right, _ = torch.linalg.qr(torch.randn(columns, rows, generator=generator, dtype=torch.float64))
+    values = torch.logspace(-4, 0, rows, dtype=torch.float64)
+    return left, (left * (values / (values**4).sum() ** 0.25)) @ right.mT
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (128, 1152), (300, 310), (40, 16)])
+def test_a_matrix_becomes_nearly_orthogonal(shape):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonal(matrix))
     assert float(values.min()) > 0.6 and float(values.max()) < 1.3
-    published = newton_schulz(matrix if shape[0] <= shape[1] else matrix.mT)
+
+
+def test_on_an_accelerator_the_steps_are_newton_schulzs_as_published():
+    _, matrix = spread_out(96, 200)
+    gram = (matrix @ matrix.mT).float()
     torch.testing.assert_close(
-        orthogonal(matrix), (published if shape[0] <= shape[1] else published.mT).float(), rtol=0.02, atol=0.005
+        _root_by_products(gram / gram.norm()).double() @ matrix, newton_schulz(matrix), rtol=0, atol=0.01
     )
 
 
-def test_newton_schulz_stays_bounded_where_nearly_all_of_a_gradient_points_one_way():
+def test_on_a_processor_every_singular_value_becomes_what_the_published_steps_make_of_it_but_for_their_swings():
+    left, matrix = spread_out(400, 500)
+    gram = (matrix @ matrix.mT).float()
+    ours = (left.mT @ _root_by_inverses(gram / gram.norm()).double() @ matrix).norm(dim=1)
+    published = (left.mT @ newton_schulz(matrix)).norm(dim=1)
+    assert float((ours - published).square().mean().sqrt()) < 0.125
+    assert float((ours - published).abs().max()) < 0.35
+    assert float(ours.mean() / published.mean()) == pytest.approx(1, abs=0.05)
+    small = published < 0.5
+    assert float((ours[small] / published[small]).max()) < 1.2
+
+
+def test_a_step_stays_bounded_where_nearly_all_of_a_gradient_points_one_way():
     generator = torch.Generator().manual_seed(0)
     one_way = torch.randn(64, 1, generator=generator) @ torch.randn(1, 576, generator=generator)
     nearly = one_way + 1e-4 * torch.randn(64, 576, generator=generator)
