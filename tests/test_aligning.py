@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,13 @@ import pytest
 import bodydouble
 from bodydouble.alignment import aligning
 from bodydouble.alignment.aligning import FrameDetections, align_frames, align_shot, solve_shot, with_handles
+from bodydouble.alignment.cuts import shot_changes
 from bodydouble.alignment.geometry import apply
 from bodydouble.alignment.shotfaces import ShotFaces, write_shot_faces
 from bodydouble.errors import PlateError
 from bodydouble.plates.colour import Colour
-from bodydouble.plates.images import read_plate, write_image
+from bodydouble.plates.glances import Glance
+from bodydouble.plates.images import read_picture, read_plate, write_image
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings
 
@@ -143,6 +146,60 @@ def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., Pl
     shot.path(1016).write_bytes(b"not an EXR")
     with pytest.raises(PlateError, match=r"changed\.1016\.exr"):
         align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings(handles=0))
+
+
+@pytest.fixture(scope="module")
+def moving(plate: PlateSequence, tmp_path_factory: pytest.TempPathFactory) -> PlateSequence:
+    """Somebody who sits still, then moves down, and from 1026 on is in another shot."""
+    folder = tmp_path_factory.mktemp("moving")
+    person = read_plate(plate.path(1016)).rgb().reshape(270, 2, 480, 2, 3).mean(axis=(1, 3))
+    wall = np.kron(np.random.default_rng(0).uniform(0.1, 0.2, (9, 16, 1)), np.ones((60, 60, 3))).astype(np.float32)
+    for frame in range(1017, 1028):
+        shown, top = wall.copy(), 40 + 7 * max(0, frame - 1022)
+        if frame < 1026:
+            shown[top : top + 270, 240:720] = person
+        else:
+            shown[200:470, :480] = person[:, ::-1]
+        write_image(folder / f"moving.{frame}.exr", shown, channel_names=("R", "G", "B"), compression="zip")
+    return PlateSequence.find(folder / "moving.####.exr")
+
+
+def test_what_is_found_is_the_same_whether_frames_are_read_whole_or_only_where_the_face_is(
+    moving: PlateSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, colour, read = AlignSettings(handles=0), Colour(), []
+    look = Glance.look
+
+    def counted(self: Glance, rows: tuple[int, int]) -> None:
+        before = self.rows_read
+        look(self, rows)
+        read.append((self.path, self.rows_read - before, threading.current_thread() is threading.main_thread()))
+
+    monkeypatch.setattr(Glance, "look", counted)
+    few = list(align_frames(moving, moving.frames, colour, "lin_rec709_scene", settings))
+    known = [moving.path(frame) for frame in range(1022, 1026)]  # the first five, and the new shot, are read whole
+    assert sum(rows for path, rows, _ in read if path in known) < 0.8 * len(known) * 540
+    assert sum(rows > 0 and late for _, rows, late in read) >= 2, "it leaves the rows where it was expected"
+    monkeypatch.setattr(aligning, "look_at_frame", lambda plate, frame: read_picture(plate.path(frame)))
+    all_of_them = list(align_frames(moving, moving.frames, colour, "lin_rec709_scene", settings))
+    for one, other in zip(few, all_of_them, strict=True):
+        assert len(one.faces) == len(other.faces) == 1
+        assert one.change == other.change and one.small.tobytes() == other.small.tobytes()
+        for mine, theirs in zip(one.faces, other.faces, strict=True):
+            assert mine.landmarks_px.tobytes() == theirs.landmarks_px.tobytes()
+            assert mine.picture is not None and theirs.picture is not None
+            assert (mine.score, mine.spread) == (theirs.score, theirs.spread)
+            assert mine.picture.tobytes() == theirs.picture.tobytes()
+    assert shot_changes({found.frame: found.small for found in few}) == (1026,)
+
+
+def test_a_frame_that_is_damaged_where_a_face_is_looked_for_is_named(moving: PlateSequence, tmp_path: Path) -> None:
+    content, frames = moving.path(1017).read_bytes(), range(1017, 1023)
+    for frame in frames:
+        (tmp_path / f"half.{frame}.exr").write_bytes(content if frame < 1022 else content[: len(content) // 2])
+    shot = PlateSequence.find(tmp_path / "half.####.exr")
+    with pytest.raises(PlateError, match=r"half\.1022\.exr"):
+        list(align_frames(shot, frames, Colour(), "lin_rec709_scene", AlignSettings(handles=0)))
 
 
 def test_the_order_of_the_measured_frames_does_not_matter(plate: PlateSequence) -> None:

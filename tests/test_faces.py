@@ -154,7 +154,7 @@ def test_a_face_suspected_in_two_sizes_is_one_face(
     beside = box + width * np.array([1, 0, 1, 0])
     weak = [Detection(box, -0.2), Detection(larger, -0.3), Detection(beside, -0.4)]
     monkeypatch.setattr(FaceFinder, "detect", lambda *arguments: weak)
-    monkeypatch.setattr(FaceFinder, "_network_score_at", lambda *arguments: 0.1)
+    monkeypatch.setattr(FaceFinder, "network_score_at", lambda *arguments: 0.1)
     assert [find.box_px is box or find.box_px is beside for find in finder.search(image, threshold=-0.5)] == [
         True,
         True,

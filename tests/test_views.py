@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from bodydouble.alignment.geometry import apply, similarity_matrix
-from bodydouble.alignment.views import PictureViews, PlateViews, encoding_table, to_detection_image
+from bodydouble.alignment.views import (
+    CLOSE_UP,
+    PictureViews,
+    PlateViews,
+    close_box,
+    encoding_table,
+    rows_of_faces,
+    to_detection_image,
+)
 from bodydouble.plates.images import picture_plate
 from bodydouble.plates.plate import Plate
 
@@ -87,8 +95,31 @@ def test_a_face_at_the_border_is_seen_as_far_as_the_plate_goes() -> None:
     np.testing.assert_array_equal(view.to_plate(np.array([0.0, 0.0]))[0], 0.0)
 
 
+def test_a_close_up_shows_what_the_surroundings_show_and_needs_fewer_rows() -> None:
+    unit_from_plate = similarity_matrix(0.7 / 300, 0.15, (500.0, 450.0))
+    wide, close = views(plate(900, 1000)).around(unit_from_plate), views(plate(900, 1000)).close_up(unit_from_plate)
+    assert close.image_u8.size < 0.75 * wide.image_u8.size
+    x, y = np.rint(apply(wide.view_from_plate, close.to_plate(np.zeros(2)))).astype(int)
+    height, width = close.image_u8.shape[:2]
+    np.testing.assert_array_equal(close.image_u8, wide.image_u8[y : y + height, x : x + width])
+    corners = apply(close.view_from_plate, apply(np.linalg.inv(unit_from_plate), CLOSE_UP))
+    assert (corners > -1.5).all() and (corners < [width + 0.5, height + 0.5]).all()
+    top, end = rows_of_faces([unit_from_plate], 0.0)
+    seen = close.to_plate(np.array([(0.0, -0.5), (0.0, height - 0.5)]))[:, 1]
+    assert top - 1 <= seen[0] and seen[1] <= end + 1 and end - top < 0.8 * wide.image_u8.shape[0]
+
+
+def test_the_rows_of_faces_are_those_of_all_of_them_and_of_where_they_move() -> None:
+    high, low = similarity_matrix(1 / 200, 0.0, (300.0, 200.0)), similarity_matrix(1 / 200, 0.5, (300.0, 600.0))
+    assert rows_of_faces([high, low], 0.0) == (rows_of_faces([high], 0.0)[0], rows_of_faces([low], 0.0)[1])
+    still, moved = rows_of_faces([high], 0.0), rows_of_faces([high], 0.1)
+    assert (still[0] - moved[0], moved[1] - still[1]) == (20, 20)
+    assert close_box(low)[3] - close_box(low)[1] > close_box(high)[3] - close_box(high)[1], "it is tilted"
+
+
 def test_a_picture_is_its_own_view() -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8)
+    assert PictureViews(image).close_up(np.eye(3)).image_u8 is image
     view = PictureViews(image).around(similarity_matrix(0.01, 0.0, (40.0, 30.0)))
     assert view.image_u8 is image
     np.testing.assert_array_equal(view.view_from_plate, np.eye(3))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import bodydouble
 from bodydouble.alignment.chips import box_from_unit, unit_from_box
 from bodydouble.alignment.cuts import CHANGE, PEAK, picture_change, shot_changes
-from bodydouble.alignment.faces import STILL_BOX_PX, DlibLandmarker, FaceFinder
+from bodydouble.alignment.faces import HALF_BELIEVED, STILL_BOX_PX, DlibLandmarker, FaceFinder
 from bodydouble.alignment.geometry import apply, plate_from_square, unit_from_landmarks
 from bodydouble.alignment.landmarkcsv import read_landmarks_csv
 from bodydouble.alignment.landmarking import NINE, THREES, Landmarks
@@ -37,7 +37,8 @@ from bodydouble.alignment.people import (
 )
 from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.alignment.tracks import solve_person, still_faces
-from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views
+from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views, rows_of_faces
+from bodydouble.plates.glances import Glance, Rows
 from bodydouble.plates.reading import look_at_frame, read_frame
 from bodydouble.settings import AlignSettings
 
@@ -62,6 +63,9 @@ NETWORK_FRAMES = ANCHOR_FRAMES
 READERS, READ_AHEAD = 2, 4
 """Threads that read, and frames that are read or wait to be measured while one is: the detector takes as long as
 several frames, and while a reader waits for the interpreter the other unpacks."""
+MOTION_ROOM = 0.035
+"""How far a face may have moved, in sides of its crop, until a frame that is read now is looked at, so that its rows
+are there; where it is farther off they are read then."""
 FOLLOW_SCORE, SCORE_FRAMES = -0.7, 2
 """Detector score, on an upright chip, above which a followed face is one. A face that moves evenly is scored in frames
 whose number is a multiple of the second; in between it has the score that it had."""
@@ -173,10 +177,13 @@ def align_frames(
     earlier: FrameDetections | None = None  # the one before that, with no anchor after it
     lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
 
-    def views_of(picture: Plate) -> PlateViews:
+    def views_of(picture: Plate | Glance) -> PlateViews:
         return frame_views(picture, colour, colorspace, STILL_BOX_PX if settings.stills else FACE_PX)
 
-    for frame, picture, views in _read_ahead(plate, frames, views_of):
+    def rows_of(frame: int) -> Rows | None:
+        return None if settings.stills or before is None else _rows_ahead(before, frame)
+
+    for frame, picture, views in _read_ahead(plate, frames, views_of, rows_of):
         started = time.perf_counter()
         change = 0.0
         if settings.stills:
@@ -198,7 +205,9 @@ def align_frames(
         yield before
 
 
-def frame_views(picture: Plate, colour: Colour, colorspace: str | None, face_px: float = FACE_PX) -> PlateViews:
+def frame_views(
+    picture: Plate | Glance, colour: Colour, colorspace: str | None, face_px: float = FACE_PX
+) -> PlateViews:
     """What the detector sees of a frame. `colorspace` None: taken from the file. `face_px`: as in `PlateViews`."""
     space = colorspace or colour.space_of(picture.attributes, picture.path)
     return PlateViews(picture, colour.converter(space, WORKING_SPACE), colour.is_linear(space), face_px)
@@ -240,7 +249,7 @@ def follow_faces(
         unit_from_plate = _carried_on(face, earlier)
         looks, near = THREES[frame % len(THREES)], EVEN_MOTION
         for _ in range(FOLLOW_STEPS):
-            view = views.around(unit_from_plate)
+            view = views.close_up(unit_from_plate)
             marks = finder.refined_landmarks(view.image_u8, view.unit_here(unit_from_plate), settings.beta, looks)
             found = _found(view, None, marks, 0.0)
             moved = found.unit_from_plate @ np.linalg.inv(unit_from_plate)
@@ -252,9 +261,21 @@ def follow_faces(
             continue
         score: float | None = face.score
         if looks is NINE or not vouched:
-            score = finder.score_at(view.image_u8, view.unit_here(found.unit_from_plate))
+            score = _vouched(finder, views, view, found.unit_from_plate)
         if score is not None and score > FOLLOW_SCORE:
             yield _pictured(finder, view, replace(found, score=score))
+
+
+def _vouched(finder: FaceFinder, views: Views, view: View, unit_from_plate: NDArray[np.float64]) -> float | None:
+    """The detector's score of a face in a view, or where it hardly believes in it that of the network, which looks at
+    more around it; None where neither sees one.
+    """
+    score = finder.score_at(view.image_u8, view.unit_here(unit_from_plate))
+    if score is not None and score >= HALF_BELIEVED:
+        return score
+    more = views.around(unit_from_plate)
+    vouched = finder.network_score_at(more.image_u8, more.unit_here(unit_from_plate))
+    return score if vouched is None else vouched
 
 
 def _carried_on(face: FoundFace, earlier: Sequence[FoundFace]) -> NDArray[np.float64]:
@@ -320,23 +341,33 @@ def _follow_back(
 
 
 def _read_ahead(
-    plate: PlateSequence, frames: Sequence[int], views_of: Callable[[Plate], PlateViews]
-) -> Iterator[tuple[int, Plate, PlateViews]]:
-    """The frames in order, each with its pixels and its views; the next ones are read while the caller works."""
+    plate: PlateSequence,
+    frames: Sequence[int],
+    views_of: Callable[[Plate | Glance], PlateViews],
+    rows_of: Callable[[int], Rows | None],
+) -> Iterator[tuple[int, Plate | Glance, PlateViews]]:
+    """The frames in order, each with its pixels and its views; the next ones are read while the caller works.
 
-    def read(frame: int) -> tuple[int, Plate, PlateViews]:
+    `rows_of`: the rows of a frame that will be looked at, as far as one knows when its turn to be read comes; None for
+    all. The others are read when they are wanted.
+    """
+
+    def read(frame: int, rows: Rows | None) -> tuple[int, Plate | Glance, PlateViews]:
         picture = look_at_frame(plate, frame)
+        if isinstance(picture, Glance):
+            picture.look((0, picture.height) if rows is None else rows)
         views = views_of(picture)
         _ = views.small  # with it the exposure: it is there when the caller asks
         return frame, picture, views
 
     with ThreadPoolExecutor(READERS) as readers:
-        ahead = deque(readers.submit(read, frame) for frame in frames[:READ_AHEAD])
+        ahead = deque(readers.submit(read, frame, None) for frame in frames[:READ_AHEAD])
         try:
             for index in range(len(frames)):
                 found = ahead.popleft().result()
                 if index + READ_AHEAD < len(frames):
-                    ahead.append(readers.submit(read, frames[index + READ_AHEAD]))
+                    later = frames[index + READ_AHEAD]
+                    ahead.append(readers.submit(read, later, rows_of(later)))
                 yield found
         finally:
             for pending in ahead:
@@ -352,15 +383,28 @@ def _followed(
     settings: AlignSettings,
 ) -> list[FoundFace] | None:
     """The faces of the frame before, followed; None where the detector has to look. `earlier`: see `align_frames`."""
-    if near is None or frame % ANCHOR_FRAMES == 0:
-        return None
-    # What hardly looked like a face is not worth a search.
-    wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
-    if not wanted or any(crowded(face, wanted) for face in wanted):
+    if near is None or not (wanted := _to_follow(near, frame)):
         return None
     past, vouched = () if earlier is None else earlier.faces, frame % SCORE_FRAMES > 0
     faces = list(follow_faces(finder, views, wanted, settings, frame, past, vouched))
     return faces if len(faces) == len(wanted) else None
+
+
+def _to_follow(near: FrameDetections, frame: int) -> list[FoundFace]:
+    """The faces of a frame that may be followed to another one; none where the detector has to look there."""
+    if frame % ANCHOR_FRAMES == 0:
+        return []
+    # What hardly looked like a face is not worth a search.
+    wanted = [face for face in near.faces if face.spread < FACE_SPREAD and face.score > FOLLOW_SCORE]
+    return [] if any(crowded(face, wanted) for face in wanted) else wanted
+
+
+def _rows_ahead(before: FrameDetections, frame: int) -> Rows | None:
+    """The rows of a frame in which the faces of an earlier one will be looked for; None for all of them."""
+    wanted = _to_follow(before, frame)
+    if not wanted or before.pixel_aspect != 1:
+        return None
+    return rows_of_faces((face.unit_from_plate for face in wanted), MOTION_ROOM)
 
 
 def _detected(

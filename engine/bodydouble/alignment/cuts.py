@@ -1,13 +1,14 @@
 """Shot changes within a plate: nothing is followed or smoothed across them.
 
-Each frame is kept as a small grey picture. Where one correlates with the one before far less than the pairs of frames
-around do with each other, the shot changes: a fast turn or a pan lowers several pairs, a flash two, a cut one. The
-correlation does not see exposure.
+Each frame is kept as a small grey picture, made of strips of rows that are spread over it: so a frame of which only
+some rows are read is told from its neighbours as a whole one is. Where one correlates with the one before far less than
+the pairs of frames around do with each other, the shot changes: a fast turn or a pan lowers several pairs, a flash two,
+a cut one. The correlation does not see exposure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -21,14 +22,28 @@ CHANGE = 0.04
 """1 - correlation below which nothing is a cut. Dialogue has 0.02, a fast turn 0.12, another shot 0.3 and more."""
 PEAK = 4.0
 """How far a cut stands out from the pairs of frames before and after it."""
+STRIPS, STRIP_ROWS = 16, 16
+"""About how many strips of a picture are looked at, and how many rows each has: most files pack so many rows together,
+and unpack all of them or none."""
+EVERY_ROW = 4
+"""Only every so many-th row of a strip is looked at."""
 
 
-def small_picture(image_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The whole H×W×3 picture as an h×`COLUMNS` grey one."""
-    stride = max(1, image_u8.shape[1] // (4 * COLUMNS))
-    sparse = image_u8[::stride, ::stride]
-    rows = max(1, round(COLUMNS * sparse.shape[0] / sparse.shape[1]))
-    small = shrink(sparse, rows, COLUMNS) @ np.array([0.299, 0.587, 0.114])
+def strips(height: int) -> list[tuple[int, int]]:
+    """(first row, end) of the strips of a picture of so many rows, evenly spread."""
+    apart = max(1, round(height / (STRIPS * STRIP_ROWS))) * STRIP_ROWS
+    first = apart // (2 * STRIP_ROWS) * STRIP_ROWS
+    return [(top, min(top + STRIP_ROWS, height)) for top in range(first, height, apart)]
+
+
+def small_picture(strips_u8: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The strips of a picture, h×W×3 each, as a grey one of `COLUMNS` columns.
+
+    It has a row for two strips, which are blurred into each other: what crosses a strip changes one, not a row.
+    """
+    stride = max(1, strips_u8[0].shape[1] // (4 * COLUMNS))
+    sparse = np.concatenate(strips_u8)[:, ::stride]
+    small = shrink(sparse, max(1, len(strips_u8) // 2), COLUMNS) @ np.array([0.299, 0.587, 0.114])
     return np.rint(small).astype(np.uint8)
 
 

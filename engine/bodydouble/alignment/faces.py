@@ -186,7 +186,7 @@ class FaceFinder:
             return [found for found in finds if found.score >= threshold]
         weak = [found for found in finds if found.score < SURE_SCORE and not _overlaps(found, sure)]
         for found in weak[:WEAK_FINDS]:
-            score = self._network_score_at(image_u8, unit_from_box(found.box_px))
+            score = self.network_score_at(image_u8, unit_from_box(found.box_px))
             if score is not None and not _overlaps(found, sure):
                 sure.append(Detection(found.box_px, score))
         return sorted(sure, key=lambda d: -d.score) or self.detect_by_network(image_u8)
@@ -208,9 +208,10 @@ class FaceFinder:
         ]
         return sorted(found, key=lambda d: -d.score)
 
-    def _network_score_at(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> float | None:
+    def network_score_at(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> float | None:
         """The network's score of the upright face that should lie at `unit_from_plate`; None if it sees none there."""
-        chip = cut_chip(_checked(image_u8), unit_from_plate, NETWORK_BOX_PX, sampled, WIDE_MARGIN)
+        unit = np.asarray(unit_from_plate, np.float64)
+        chip = cut_chip(_checked(image_u8), unit, NETWORK_BOX_PX, sampled, WIDE_MARGIN)
         return _score_in(chip, self.detect_by_network(chip.image, None))
 
     def stabilised_landmarks(self, image_u8: NDArray[np.uint8], box_px: ArrayLike, beta: float = 0.05) -> Landmarks:
@@ -236,16 +237,9 @@ class FaceFinder:
         return self.stabilised_landmarks(image_u8, box_px, beta).points_px
 
     def score_at(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> float | None:
-        """The detector's score of the upright face that should lie at `unit_from_plate`, or where it hardly believes in
-        it that of the network; None below -1 or elsewhere.
-        """
-        unit = np.asarray(unit_from_plate, np.float64)
-        chip = cut_chip(_checked(image_u8), unit, SCORE_BOX_PX, sampled)
-        score = _score_in(chip, self.detect(chip.image, 0, None, WEAK_SCORE))
-        if score is None or score < HALF_BELIEVED:
-            vouched = self._network_score_at(image_u8, unit)
-            return score if vouched is None else vouched
-        return score
+        """The detector's score of the upright face that should lie at `unit_from_plate`; None below -1 or elsewhere."""
+        chip = cut_chip(_checked(image_u8), np.asarray(unit_from_plate, np.float64), SCORE_BOX_PX, sampled)
+        return _score_in(chip, self.detect(chip.image, 0, None, WEAK_SCORE))
 
     def picture(self, image_u8: NDArray[np.uint8], unit_from_plate: ArrayLike) -> NDArray[np.uint8]:
         """The face at `unit_from_plate` in grey, for registration (`chips.face_picture`)."""

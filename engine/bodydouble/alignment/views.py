@@ -1,7 +1,7 @@
 """What the detector sees of a frame: display-encoded 8-bit pictures, of the whole or of the surroundings of a face.
 
-Only what is looked at is converted: a face is measured on a region that is shrunk by a whole number where it is larger
-than the measuring needs. The exposure is that of the whole frame, taken from a sparse grid of it.
+Only what is looked at is asked for and converted: a face is measured on a region that is shrunk by a whole number where
+it is larger than the measuring needs. The exposure is that of the whole frame, taken from strips of it (`cuts.strips`).
 
 Faces lie in *square* pixels: where a plate's are not (`pixel_aspect`, width over height), its picture is that much
 wider here. A face that is squeezed is found badly, and no similarity lays it on an upright one.
@@ -9,31 +9,32 @@ wider here. A face that is squeezed is found badly, and no similarity lays it on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bodydouble.alignment.chips import CHIP_MARGIN, box_from_unit, shrink
-from bodydouble.alignment.cuts import COLUMNS, small_picture
-from bodydouble.alignment.geometry import apply, plate_from_square
-from bodydouble.plates.plate import Plate
+from bodydouble.alignment.cuts import COLUMNS, EVERY_ROW, small_picture, strips
+from bodydouble.alignment.geometry import apply, plate_from_square, similarity_scale
+from bodydouble.alignment.halfcodes import INFINITE, Codes, averaged, interpolated
 
 Pixels = NDArray[np.uint8]
-Codes = NDArray[np.uint16]
 Box = tuple[int, int, int, int]
 
 FACE_PX = 200.0
 """A face whose box is at least twice as wide is shrunk until it is less than that."""
 ROOM = 0.12
 """Room around the chip of a face, in box widths: the head turns and moves, and networks look at more."""
-ROWS_AT_ONCE = 16
-"""Rows of a picture that are made at once."""
-INFINITE = 0x7C00
-"""The bits of Inf as a half float; what is above, up to the sign, is NaN."""
+CLOSE_UP = np.array([(0.19, 0.05), (0.81, 0.05), (1.06, 0.30), (1.06, 0.79), (0.81, 1.04), (0.19, 1.04), (-0.06, 0.79),
+                     (-0.06, 0.30)])  # fmt: skip
+"""What is looked at of a face that is followed, in the unit crop: landmarks lie between 0.2 and 0.93 of its height and
+patches around them reach 0.1 farther; the corners of an upright chip hold nothing that is asked for."""
+CLOSE_ROOM = 0.0
+"""Room around that, in sides of the crop: where the face is found the predictions are not quite where they began."""
 LUMINANCE = np.array([0.2722, 0.6741, 0.0537], np.float32)  # ACEScg
 MIDDLE_GREY = 0.18
 
@@ -66,6 +67,25 @@ class View:
         return np.asarray(unit_from_plate @ np.linalg.inv(self.view_from_plate))
 
 
+class FramePixels(Protocol):
+    """A frame that is looked at: a `Plate`, or a `Glance` that reads what is asked for."""
+
+    @property
+    def width(self) -> int:
+        """Of the display window."""
+
+    @property
+    def height(self) -> int:
+        """Of the display window."""
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel over its height."""
+
+    def half_rgb(self, region: Box) -> NDArray[np.float16]:
+        """As `Plate.half_rgb`."""
+
+
 class Views(Protocol):
     """The pictures of one frame that `aligning` measures."""
 
@@ -75,9 +95,12 @@ class Views(Protocol):
     def around(self, unit_from_plate: NDArray[np.float64]) -> View:
         """The surroundings of the face that lies about at an alignment."""
 
+    def close_up(self, unit_from_plate: NDArray[np.float64]) -> View:
+        """What predictions look at of that face, `CLOSE_UP`: fewer rows of the frame are read for it."""
+
     @property
     def small(self) -> Pixels:
-        """All of it as a small grey picture (`cuts.small_picture`)."""
+        """Strips of it as a small grey picture (`cuts.small_picture`)."""
 
 
 class PictureViews:
@@ -92,9 +115,13 @@ class PictureViews:
     def around(self, unit_from_plate: NDArray[np.float64]) -> View:
         return self._view
 
+    def close_up(self, unit_from_plate: NDArray[np.float64]) -> View:
+        return self._view
+
     @cached_property
     def small(self) -> Pixels:
-        return small_picture(self._view.image_u8)
+        image = self._view.image_u8
+        return small_picture([image[top:end] for top, end in strips(len(image))])
 
 
 class PlateViews:
@@ -106,7 +133,7 @@ class PlateViews:
 
     def __init__(
         self,
-        picture: Plate,
+        picture: FramePixels,
         convert: Callable[[np.ndarray], np.ndarray],
         linear: bool = False,
         face_px: float = FACE_PX,
@@ -123,31 +150,46 @@ class PlateViews:
         return self._view(region, step, size)
 
     def around(self, unit_from_plate: NDArray[np.float64]) -> View:
-        picture = self._picture
-        if picture.pixel_aspect != 1:
-            return self._full
         box = box_from_unit(unit_from_plate)
-        width = max(box[2] - box[0], box[3] - box[1])
-        step = _step(width / self._face_px)
-        needed = self._region(box, width * CHIP_MARGIN, step)
+        width = _longer(box)
+        return self._seen(unit_from_plate, box, width * CHIP_MARGIN, width * ROOM)
+
+    def close_up(self, unit_from_plate: NDArray[np.float64]) -> View:
+        room = CLOSE_ROOM / similarity_scale(unit_from_plate)
+        return self._seen(unit_from_plate, close_box(unit_from_plate), 0.0, room)
+
+    def _seen(self, unit_from_plate: NDArray[np.float64], box: NDArray[np.float64], reach: float, room: float) -> View:
+        """A box with so much around it; `room`: as much again is made, so that the next may be found there."""
+        if self._picture.pixel_aspect != 1:
+            return self._full
+        step = _step(_longer(box_from_unit(unit_from_plate)) / self._face_px)
+        needed = self._region(box, reach, step)
         if self._last is not None and self._last[1] == step and _contains(self._last[0], needed):
             return self._last[2]
-        region = self._region(box, width * (CHIP_MARGIN + ROOM), step)
+        region = self._region(box, reach + room, step)
         self._last = region, step, self._view(region, step)
         return self._last[2]
 
     @cached_property
     def small(self) -> Pixels:
-        return small_picture(_encoded(self._sparse, self._curve))
+        shown = _encoded(self._sparse, self._curve)
+        ends = np.cumsum([len(range(top, end, EVERY_ROW)) for top, end in self._strips])
+        return small_picture(np.split(shown, ends[:-1]))
 
     @cached_property
     def _full(self) -> View:
         return self._unsqueezed(self._view((0, 0, self._picture.width, self._picture.height), 1))
 
     @cached_property
+    def _strips(self) -> list[tuple[int, int]]:
+        return strips(self._picture.height)
+
+    @cached_property
     def _sparse(self) -> NDArray[np.float32]:
-        """The whole frame at every n-th pixel, scene-linear ACEScg."""
-        return np.asarray(self._convert(self._picture.rgb(step=max(1, self._picture.width // (4 * COLUMNS)))))
+        """Strips of the frame, one below the other, at every n-th column, scene-linear ACEScg."""
+        picture, step = self._picture, max(1, self._picture.width // (4 * COLUMNS))
+        rows = [picture.half_rgb((0, top, picture.width, end))[::EVERY_ROW, ::step] for top, end in self._strips]
+        return np.asarray(self._convert(np.concatenate(rows).astype(np.float32)))
 
     @cached_property
     def _curve(self) -> Pixels:
@@ -168,12 +210,12 @@ class PlateViews:
         `size`: then brought to at most so many pixels, before its colour is converted: that is the dear part.
         """
         x0, y0, _, _ = region
-        codes = _averaged(self._picture.half_rgb(region), step)
+        codes = averaged(self._picture.half_rgb(region), step)
         middle = (step - 1) / 2
         to_view = np.array([[1 / step, 0, -(x0 + middle) / step], [0, 1 / step, -(y0 + middle) / step], [0, 0, 1.0]])
         if size is not None and max(codes.shape[:2]) > size:
             fitted, view_from_larger = _fitted(codes.shape[:2], size)
-            codes, to_view = _interpolated(codes, *fitted), view_from_larger @ to_view
+            codes, to_view = interpolated(codes, *fitted), view_from_larger @ to_view
         return View(self._shown(codes), to_view)
 
     def _shown(self, codes: Codes) -> Pixels:
@@ -195,6 +237,27 @@ class PlateViews:
         wide = np.rint(image[:, left] * (1 - share) + image[:, right] * share).astype(np.uint8)
         squeeze = plate_from_square(aspect)
         return View(wide, np.linalg.inv(squeeze) @ view.view_from_plate @ squeeze)
+
+
+def close_box(unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4,) the plate's pixels, as (left, top, right, bottom), around `CLOSE_UP` of a face at an alignment."""
+    corners = apply(np.linalg.inv(unit_from_plate), CLOSE_UP)
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+
+
+def rows_of_faces(alignments: Iterable[NDArray[np.float64]], slack: float) -> tuple[int, int]:
+    """(first row, end) of the plate that `close_up` of some faces looks at, also where they have moved by so many sides
+    of their crops.
+    """
+    rows = []
+    for unit_from_plate in alignments:
+        box, room = close_box(unit_from_plate), (CLOSE_ROOM + slack) / similarity_scale(unit_from_plate)
+        rows.append((box[1] - room, box[3] + room))
+    return int(np.floor(min(top for top, _ in rows))), int(np.ceil(max(end for _, end in rows))) + 1
+
+
+def _longer(box: NDArray[np.float64]) -> float:
+    return float(max(box[2] - box[0], box[3] - box[1]))
 
 
 def _contains(outer: Box, inner: Box) -> bool:
@@ -239,45 +302,6 @@ def _step(ratio: float) -> int:
     return 1 << max(0, int(np.floor(np.log2(max(ratio, 1.0)))))
 
 
-def _averaged(halves: NDArray[np.float16], step: int) -> Codes:
-    """The bits of half floats, H×W×3, averaged over squares of `step` pixels."""
-    rows = max(step, len(halves) // step * step)
-    band = ROWS_AT_ONCE * step  # so many stay in the processor's cache
-    return np.concatenate([_averaged_band(halves[top : min(top + band, rows)], step) for top in range(0, rows, band)])
-
-
-def _averaged_band(halves: NDArray[np.float16], step: int) -> Codes:
-    codes = _codes(halves)
-    for _ in range(step.bit_length() - 1):
-        codes = _halved(codes)
-    return codes
-
-
-def _codes(halves: NDArray[np.float16]) -> Codes:
-    """The bits of half floats, which grow with what they stand for; NaN and what is below 0 become 0."""
-    bits = halves.view(np.uint16).copy()
-    if bits.max(initial=0) > INFINITE:  # those below 0 have the highest bit
-        np.multiply(bits, bits <= INFINITE, out=bits)
-    return bits
-
-
-def _halved(codes: Codes) -> Codes:
-    """Means of squares of four pixels of H×W×3, an odd last row or column left out; one alone stays.
-
-    Two codes fit into their type. A mean of the bits lies between the mean of what they stand for and that of its
-    logarithm, as one of display-encoded pixels does: highlights do not drown what is beside them.
-    """
-    height, width = codes.shape[0] // 2 * 2, codes.shape[1] // 2 * 2
-    if height:
-        codes = np.right_shift(codes[:height:2] + codes[1:height:2], 1)
-    if width:
-        left = np.empty((len(codes), width // 2, 3), np.uint16)
-        for channel in range(3):  # far quicker than over rows of three
-            np.add(codes[:, :width:2, channel], codes[:, 1:width:2, channel], out=left[..., channel])
-        codes = np.right_shift(left, 1, out=left)
-    return codes
-
-
 def _shrunk(view: View, size: int) -> View:
     height, width = view.image_u8.shape[:2]
     if max(height, width) <= size:
@@ -292,31 +316,3 @@ def _fitted(shape: tuple[int, int], size: int) -> tuple[tuple[int, int], NDArray
     per_x, per_y = columns / shape[1], rows / shape[0]
     # Outer corners lie on outer corners.
     return (rows, columns), np.array([[per_x, 0, (per_x - 1) / 2], [0, per_y, (per_y - 1) / 2], [0, 0, 1.0]])
-
-
-def _interpolated(codes: Codes, rows: int, columns: int) -> Codes:
-    """H×W×3, at most twice as large as wanted, at `rows` × `columns`: linear, outer corners on outer corners."""
-    upper, lower, down = _between(len(codes), rows)
-    left, right, along = _between(codes.shape[1], columns)
-    left, right = (((3 * at)[:, None] + np.arange(3)).ravel() for at in (left, right))
-    flat, along = codes.reshape(len(codes), -1), np.repeat(along, 3)
-    result = np.empty((rows, columns, 3), np.uint16)
-    for top in range(0, rows, ROWS_AT_ONCE):
-        band = slice(top, top + ROWS_AT_ONCE)
-        lines = _mixed(flat.take(upper[band], 0), flat.take(lower[band], 0), down[band, None])
-        result[band] = _mixed(lines.take(left, 1), lines.take(right, 1), along).reshape(-1, columns, 3)
-    return result
-
-
-def _between(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """The neighbours of each of `count` places along a side, and how far it is from the first to the second."""
-    at = (np.arange(count) + 0.5) * (length / count) - 0.5
-    low = np.clip(at.astype(np.intp), 0, max(0, length - 2))
-    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
-
-
-def _mixed(one: NDArray[Any], other: NDArray[Any], share: NDArray[np.float32]) -> NDArray[np.float32]:
-    result = np.subtract(other, one, dtype=np.float32)
-    result *= share
-    result += one
-    return result

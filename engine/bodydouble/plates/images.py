@@ -22,13 +22,14 @@ import OpenImageIO as oiio
 from bodydouble.errors import OutputError, PlateError, UsageError, near_names
 from bodydouble.plates.exrheader import STRUCTURE, Attributes, put_attributes, read_attributes
 from bodydouble.plates.exrscratch import write_scratch
+from bodydouble.plates.glances import Glance, Rows
 from bodydouble.plates.plate import DTYPES, Header, Part, Plate, Region, to_type
 from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
-    "Header", "Part", "Plate", "Region", "check_compression", "lossy_compression", "output_compression",
-    "output_compression_of", "picture_plate", "read_headers", "read_image", "read_picture", "read_plate", "use_threads",
-    "why_unsupported", "write_image", "write_plate",
+    "Header", "Part", "Plate", "Region", "check_compression", "glance_at_picture", "lossy_compression",
+    "output_compression", "output_compression_of", "picture_plate", "read_headers", "read_image", "read_picture",
+    "read_plate", "use_threads", "why_unsupported", "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
@@ -36,6 +37,9 @@ LOSSY_COMPRESSIONS = frozenset({"b44", "b44a", "dwaa", "dwab"})
 LOSSY_FOR_FLOAT = "pxr24"
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "htj2k32", "htj2k256", "pxr24", *sorted(LOSSY_COMPRESSIONS))
 """What --compression may ask for; OpenImageIO would take zip for a name that it does not know."""
+PACKED_ROWS = {"none": 1, "rle": 1, "zips": 1, "zip": 16, "pxr24": 16, "piz": 32, "b44": 32, "b44a": 32, "dwaa": 32,
+               "htj2k32": 32}  # fmt: skip
+"""Rows that EXR packs together. The others pack so many (256) that reading some of them saves nothing."""
 ROWS_AT_ONCE = 256
 """Rows that are gathered and compressed together: a multiple of every compression's own block of rows."""
 LOSSLESS_DEFAULT = "zip"
@@ -92,14 +96,35 @@ def read_picture(path: str | Path, part: str | None = None, view: str | None = N
     try:
         if file.format_name() != "openexr":
             return read_plate(path, part, view)
-        described = _described(file, path, part, view)
-        picture = described.picture
-        header = described.parts[picture.part]
-        places = [header.channels.index(name) for name in picture.rgb]
-        read = _read_part(file, picture.part, header, path, True, (min(places), max(places) + 1))
-        return dataclasses.replace(described, parts=(read,), part=None)
+        return _read_rgb(file, _described(file, path, part, view))
     finally:
         file.close()
+
+
+def glance_at_picture(path: str | Path, part: str | None = None, view: str | None = None) -> Plate | Glance:
+    """As `read_picture`, but an EXR that packs few rows together is read row by row as it is looked at, and stays open
+    until then. What is damaged in rows that nobody looks at is not seen. Errors: as `read_picture`, also later.
+    """
+    path = Path(path)
+    file = _open(path)
+    if file.format_name() == "openexr":
+        described = _described(file, path, part, view)
+        main = described.main
+        packed = PACKED_ROWS.get(main.compression)
+        if packed is not None and main.tile is None:
+            alone = dataclasses.replace(described, parts=(main,), part=None)
+            return Glance(alone, lambda rows: _read_rgb(file, described, rows), packed)
+    file.close()
+    return read_picture(path, part, view)
+
+
+def _read_rgb(file: oiio.ImageInput, described: Plate, rows: Rows | None = None) -> Plate:
+    """The picture of an open EXR alone. `rows`: of its data window, counted in the display window; None for all."""
+    picture = described.picture
+    header = described.parts[picture.part]
+    places = [header.channels.index(name) for name in picture.rgb]
+    read = _read_part(file, picture.part, header, described.path, True, (min(places), max(places) + 1), rows)
+    return dataclasses.replace(described, parts=(read,), part=None)
 
 
 def _described(file: oiio.ImageInput, path: Path, part: str | None, view: str | None) -> Plate:
@@ -305,17 +330,29 @@ def _header(spec: oiio.ImageSpec, raw: Attributes | None = None) -> Header:
 
 
 def _read_part(
-    file: oiio.ImageInput, index: int, header: Header, path: Path, exr: bool, span: tuple[int, int] | None = None
+    file: oiio.ImageInput,
+    index: int,
+    header: Header,
+    path: Path,
+    exr: bool,
+    span: tuple[int, int] | None = None,
+    rows: Rows | None = None,
 ) -> Part:
-    """A part with its pixels. `span`: first channel and end of those of an EXR that are wanted, None for all."""
-    spec = header.spec
+    """A part with its pixels. `span`: first channel and end of those of an EXR that are wanted, None for all. `rows`:
+    likewise, of scanlines in the display window; the data window is then only those.
+    """
+    spec = header.spec if rows is None else _spec_of_rows(header.spec, rows)
     first, last = span or (0, spec.nchannels)
     formats = header.formats if exr else ("float",) * spec.nchannels
     pixels: list[np.ndarray] = []
     while first + len(pixels) < last:
         start = first + len(pixels)
         end = next((i for i in range(start, last) if formats[i] != formats[start]), last)
-        block = file.read_image(index, 0, start, end, TYPES[formats[start]])
+        wanted = (start, end, TYPES[formats[start]])
+        if rows is None:
+            block = file.read_image(index, 0, *wanted)
+        else:
+            block = file.read_scanlines(index, 0, spec.y, spec.y + spec.height, 0, *wanted)
         if block is None or file.has_error:
             raise PlateError(f"{path}: pixels cannot be read ({_error_text(file)}). Render or copy it again.")
         block = block.reshape(spec.height, spec.width, end - start)
@@ -323,6 +360,12 @@ def _read_part(
     if not exr:
         return _picture_part(header, pixels)
     return Part(spec, header.channels[first:last], formats[first:last], header.raw, tuple(pixels))
+
+
+def _spec_of_rows(whole: oiio.ImageSpec, rows: Rows) -> oiio.ImageSpec:
+    spec = whole.copy()
+    spec.y, spec.height = whole.full_y + rows[0], rows[1] - rows[0]
+    return spec
 
 
 def _picture_part(header: Header, pixels: list[np.ndarray]) -> Part:

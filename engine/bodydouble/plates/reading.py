@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
 from bodydouble.plates.colour import NAME_IT, Colour, FoundSpace
-from bodydouble.plates.images import picture_plate, read_headers, read_picture, read_plate
+from bodydouble.plates.glances import Glance
+from bodydouble.plates.images import glance_at_picture, picture_plate, read_headers, read_plate
 from bodydouble.plates.movies import read_movie, read_movie_frame
 from bodydouble.plates.pictures import find_picture
 from bodydouble.plates.plate import Header, Plate
@@ -40,11 +41,13 @@ def read_frame(plate: PlateSequence, frame: int) -> Plate:
     return picture_plate(path, pixels[..., :3], attributes, pixels[..., 3] if pixels.shape[2] == 4 else None)
 
 
-def look_at_frame(plate: PlateSequence, frame: int) -> Plate:
-    """As `read_frame`, but of an EXR the R, G and B of the picture alone: quicker, and not to be written again."""
+def look_at_frame(plate: PlateSequence, frame: int) -> Plate | Glance:
+    """As `read_frame`, but not to be written again, and quicker: of an EXR the R, G and B of the picture alone, in most
+    only the rows that are looked at.
+    """
     if plate.is_movie:
         return read_frame(plate, frame)
-    return read_picture(plate.path(frame), plate.part, plate.view_in_file)
+    return glance_at_picture(plate.path(frame), plate.part, plate.view_in_file)
 
 
 def main_header(plate: PlateSequence, frame: int) -> Header:
