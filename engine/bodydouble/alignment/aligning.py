@@ -261,12 +261,12 @@ def follow_faces(
             continue
         score: float | None = face.score
         if looks is NINE or not vouched:
-            score = _vouched(finder, views, view, found.unit_from_plate)
+            score = vouched_score(finder, views, view, found.unit_from_plate)
         if score is not None and score > FOLLOW_SCORE:
             yield _pictured(finder, view, replace(found, score=score))
 
 
-def _vouched(finder: FaceFinder, views: Views, view: View, unit_from_plate: NDArray[np.float64]) -> float | None:
+def vouched_score(finder: FaceFinder, views: Views, view: View, unit_from_plate: NDArray[np.float64]) -> float | None:
     """The detector's score of a face in a view, or where it hardly believes in it that of the network, which looks at
     more around it; None where neither sees one.
     """
