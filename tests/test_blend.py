@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bodydouble.swap import blend as blending
-from bodydouble.swap.bands import extend, level_mask, whole_of
+from bodydouble.swap.bands import Bands, band_weights, extend, level_mask, whole_of
 from bodydouble.swap.blend import blend
 from bodydouble.swap.matte import polygon_matte
 from bodydouble.swap.pyramids import enlarge, halve, level_count
@@ -150,6 +150,24 @@ def test_any_number_of_threads_gives_the_same_bits():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
+def test_small_masks_smoothed_together_are_those_smoothed_alone():
+    masks = [blob((32, 31)).repeat(2, 1, 1, 1), noise(2, 1, 9, 12).clamp(0, 1), torch.ones(2, 1, 1, 3)]
+    for sigma in (0.4, 1.0, 2.3):
+        weights = band_weights(masks, Bands(sigma, plate_levels=0, levels=3))
+        for weight, mask in zip(weights, masks, strict=True):
+            assert (weight - level_mask(mask, sigma)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [(31, 32), (5, 2), (1, 1)])
+def test_small_pictures_are_halved_and_enlarged_as_the_definition_does_it(size):
+    image = noise(2, 3, *size)
+    for k, c in np.ndindex(2, 3):
+        literal = image[k, c].double().numpy()
+        assert np.abs(halve(image)[k, c].numpy() - literal_reduce(literal)).max() < 1e-6
+        larger = (2 * size[0] - 1, 2 * size[1])
+        assert np.abs(enlarge(image, larger)[k, c].numpy() - literal_expand(literal, larger)).max() < 1e-6
 
 
 def test_one_band_alone_is_the_difference_carried_on():

@@ -10,11 +10,12 @@ Source: S. Gortler et al., The lumigraph, 1996 (pull-push).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
 from bodydouble.swap.matte import gaussian_taps, inner_half
-from bodydouble.swap.pyramids import by_rows, enlarge, halve, smooth
+from bodydouble.swap.pyramids import as_filtered, enlarge, halve, is_small, smooth, smooth_small
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def pulled(finest: torch.Tensor, levels: int, window: Window, size: tuple[int, i
         below = halve(stacks[-1])
         raise_trust(below[:, :-1])
         if len(stacks) == window.depth:
-            whole = by_rows(below.new_zeros((*below.shape[:2], *(side >> window.depth for side in size))))
+            whole = as_filtered(below.new_zeros((*below.shape[:2], *(side >> window.depth for side in size))))
             window.cut_coarse(whole).copy_(below)
             below = whole
         stacks.append(below)
@@ -111,11 +112,10 @@ def raise_trust(total: torch.Tensor) -> None:
 
     Trust grows faster than the known share, t = 1 - (1 - s)^4, so that the fill next to the outline is led by its
     neighbourhood, not by the mean of the face; without a kink, as a clamp would leave. The mean is sum / s, so all are
-    multiplied by t / s = (2 - s)·(1 + (1 - s)²), which is finite where nothing is known.
+    multiplied by t / s = 1 + d + d² + d³ with d = 1 - s, which is finite where nothing is known.
     """
     doubt = 1 - total[:, -1:]
-    factor = (doubt * doubt).add_(1)
-    total.mul_(factor.addcmul_(factor, doubt))
+    total.addcmul_(total, torch.addcmul(doubt, doubt, torch.addcmul(doubt, doubt, doubt)))
 
 
 def pushed(stacks: list[torch.Tensor], bands: Bands, window: Window) -> torch.Tensor:
@@ -130,14 +130,14 @@ def pushed(stacks: list[torch.Tensor], bands: Bands, window: Window) -> torch.Te
         filled = _fill(_enlarged(filled, stacks, step, window), stacks[step])
     # Side by side in one tensor: on the small levels it is the number of steps that takes time.
     both = torch.cat([filled, torch.zeros_like(filled)], dim=1)
-    add_band(both[:, count:], filled, stacks[lowest][:, -1:], 1, bands)
+    weights = band_weights([stack[:, -1:] for stack in stacks[: lowest + 1]], bands)
+    add_band(both[:, count:], filled, weights[lowest])
     for step in reversed(range(lowest)):
         both = _enlarged(both, stacks, step, window)
-        filled, change = both.split(count, dim=1)
-        trusted, trust, _ = stacks[step].split([count, 1, 1], dim=1)
-        band = torch.addcmul(trusted, trust, filled, value=-1)
-        _fill(filled, stacks[step])
-        add_band(change, band, stacks[step][:, -1:], bands.levels - step, bands)
+        filled, stack = both[:, :count], stacks[step]
+        band = torch.addcmul(stack[:, :count], stack[:, count : count + 1], filled, value=-1)
+        filled.add_(band)
+        add_band(both[:, count:], band, weights[step])
     return both
 
 
@@ -146,14 +146,51 @@ def _enlarged(image: torch.Tensor, stacks: list[torch.Tensor], step: int, window
     return enlarge(window.cut_coarse(image) if step == window.depth - 1 else image, stacks[step].shape[-2:])
 
 
-def add_band(
-    change: torch.Tensor, band: torch.Tensor, mask: torch.Tensor, level: int, bands: Bands, rows: slice | None = None
-) -> None:
-    """In place: one level's band added as far as it is the swap's; `rows`: which of the mask's it has, None for all."""
+def add_band(change: torch.Tensor, band: torch.Tensor, weight: torch.Tensor | None) -> None:
+    """In place: one level's band added by its weight."""
+    if weight is not None:
+        change.addcmul_(band, weight)
+
+
+def band_weight(mask: torch.Tensor, level: int, bands: Bands, rows: slice | None = None) -> torch.Tensor | None:
+    """How far a level's band is the swap's; None for not at all.
+
+    Args:
+        mask: N×1×h×w float32 coverage, reduced to the band's size.
+        level: 1 for the coarsest.
+        bands: the settings.
+        rows: as of `level_mask`.
+    """
     if level > bands.plate_levels:
-        change.addcmul_(band, level_mask(mask, bands.sigma, rows))
-    elif bands.own_light:
-        change.add_(band)
+        return level_mask(mask, bands.sigma, rows)
+    return torch.ones_like(mask if rows is None else mask[..., rows, :]) if bands.own_light else None
+
+
+def band_weights(masks: list[torch.Tensor], bands: Bands) -> list[torch.Tensor | None]:
+    """`band_weight` of all levels, finest first; the small ones in one go."""
+    levels = range(bands.levels, 0, -1)
+    together = [
+        level > bands.plate_levels and bands.sigma > 0 and is_small(mask.shape[-2:])
+        for mask, level in zip(masks, levels, strict=True)
+    ]
+    small = iter(_small_masks([mask for mask, is_one in zip(masks, together, strict=True) if is_one], bands.sigma))
+    return [
+        next(small) if is_one else band_weight(mask, level, bands)
+        for mask, level, is_one in zip(masks, levels, together, strict=True)
+    ]
+
+
+def _small_masks(masks: list[torch.Tensor], sigma: float) -> list[torch.Tensor]:
+    """`level_mask` of some small masks."""
+    if not masks:
+        return []
+    count, sizes = len(masks[0]), tuple((mask.shape[-2], mask.shape[-1]) for mask in masks)
+    listed = torch.cat([mask.reshape(count, -1) for mask in masks], dim=1)
+    inner = inner_half(smooth_small(listed, sizes, gaussian_taps(sigma)), listed)
+    ends = accumulate(height * width for height, width in sizes)
+    return [
+        inner[:, end - size[0] * size[1] : end].view(count, 1, *size) for end, size in zip(ends, sizes, strict=True)
+    ]
 
 
 def level_mask(mask: torch.Tensor, sigma: float, rows: slice | None = None) -> torch.Tensor:
