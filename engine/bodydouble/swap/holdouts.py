@@ -1,12 +1,12 @@
 """Holdout mattes of a shot, found by the comb: one image per frame, for `swap` to read and for artists to mend.
 
-The pass looks at frames of the whole shot first, to learn what the performer's decoder never gets right; so a frame's
-matte is the same in whatever chunk it is made.
+The pass looks at frames of the whole shot first, to learn what the performer's decoder never gets right, and then at
+each frame and the few around it in the plate; so a frame's matte is the same in whatever chunk it is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +23,22 @@ from bodydouble.network.devices import intra_op_threads, pick_device
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.images import write_image
 from bodydouble.plates.modelspace import ModelSpace
-from bodydouble.plates.plate import Plate
+from bodydouble.plates.plate import Plate, Region
 from bodydouble.plates.reading import read_frame
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
-from bodydouble.swap.occlusion import difference, occluder, strangeness, usual_difference
+from bodydouble.swap.occlusion import (
+    REACH,
+    Colours,
+    colours,
+    difference,
+    occluder,
+    pooled,
+    roughly,
+    strangeness,
+    usual_difference,
+)
 from bodydouble.swap.swapstages import (
-    PlateRegion,
     decode,
     encode,
     face_matte,
@@ -54,20 +63,39 @@ class Holdout:
 
 
 @dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a crop lies: `region` of a plate of `size` (height, width), and the 3×3 from crop to region pixels."""
+
+    size: tuple[int, int]
+    region: Region
+    region_from_crop: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class _Seen:
     """A frame in the crop: the plate, its two differences to the performer's decoder, the face's matte."""
 
-    piece: PlateRegion
+    place: _Place
     crop: torch.Tensor
     difference: torch.Tensor
     matte: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
+class _Judged:
+    """A frame beside what is usual in its shot: roughly where something is in front, and what colours it has."""
+
+    seen: _Seen
+    rough: torch.Tensor
+    colours: Colours
+
+
+@dataclass(frozen=True, eq=False)
 class _Looking:
+    """What every frame is looked at with. `faces`: of the plate's frames that show the person."""
+
     plate: PlateSequence
-    shot: ShotFaces
-    person: int | None
+    faces: Mapping[int, Face]
     comb: Comb
     performer: str
     space: ModelSpace
@@ -75,7 +103,12 @@ class _Looking:
     colorspace: str | None
     device: torch.device
 
-    def see(self, frame: Plate, face: Face) -> _Seen:
+    def near(self, frame: int) -> list[int]:
+        """The frames that have a say in a frame that shows the face."""
+        return [number for number in self.faces if abs(number - frame) <= REACH]
+
+    def see(self, number: int) -> _Seen:
+        frame, face = read_frame(self.plate, number), self.faces[number]
         source = self.colorspace or self.colour.space_of(frame.attributes, frame.path)
         to_working = self.colour.converter(source, self.space.primaries)
         piece = plate_to_model_space(frame, face_region(frame, face), to_working, self.space, self.device)
@@ -83,7 +116,14 @@ class _Looking:
         crop = warp_to_crop(piece, face, size)
         shown = decode(self.comb, encode(self.comb, crop), self.performer)
         matte = face_matte(face, size, SwapSettings().forehead, device=self.device)
-        return _Seen(piece, crop, difference(crop, shown, matte), matte)
+        region_from_crop = np.linalg.inv(crop_from_unit(size) @ piece.unit_from_region(face))
+        place = _Place((frame.height, frame.width), piece.region, np.asarray(region_from_crop, np.float64))
+        return _Seen(place, crop, difference(crop, shown, matte), matte)
+
+    def judge(self, number: int, usual: torch.Tensor) -> _Judged:
+        seen = self.see(number)
+        rough = roughly(seen.crop, strangeness(seen.difference, usual, seen.matte), seen.matte)
+        return _Judged(seen, rough, colours(seen.crop, rough, seen.matte))
 
 
 def find_holdouts(
@@ -116,42 +156,51 @@ def find_holdouts(
     """
     where = pick_device(device)
     comb, card = load_comb(comb_path, [performer], where)
-    looking = _Looking(plate, shot, person, comb, performer, card.model_space, colour, colorspace, where)
+    faces = {frame: face for frame in plate.frames if (face := shot.face(frame, person)) is not None}
+    if not faces:
+        raise NoFaceError(f"{plate.pattern}: no frame shows the face; run `bodydouble align` and look at it.")
+    looking = _Looking(plate, faces, comb, performer, card.model_space, colour, colorspace, where)
     with intra_op_threads(1):
         usual = _usual(looking)
+        around: dict[int, _Judged] = {}
         for frame in frames:
-            picture = read_frame(plate, frame)
-            whole = np.zeros((picture.height, picture.width, 1), np.float32)
-            face, share = shot.face(frame, person), float("nan")
-            if face is not None:
-                seen = looking.see(picture, face)
-                found = occluder(seen.crop, strangeness(seen.difference, usual, seen.matte), seen.matte)
-                share = float((found * seen.matte).sum() / seen.matte.sum())
-                _lay(whole[..., 0], found, seen.piece, face)
-            write_image(out.path(frame), whole, ("A",), {}, "half", "zip")
+            if frame in faces:
+                near = looking.near(frame)
+                around = {number: around.get(number) or looking.judge(number, usual) for number in near}
+                holdout, share = _holdout(around, frame)
+            else:
+                holdout, share = _nothing(read_frame(plate, frame)), float("nan")
+            write_image(out.path(frame), holdout, ("A",), {}, "half", "zip")
             yield Holdout(frame, out.path(frame), share)
+
+
+def _holdout(around: Mapping[int, _Judged], frame: int) -> tuple[NDArray[np.float32], float]:
+    """H×W×1 of a frame with a face, and the share of the face that it covers. `around`: the frame and its near ones."""
+    judged = around[frame]
+    seen = judged.seen
+    known = pooled({number: one.colours for number, one in around.items()}, frame)
+    found = occluder(seen.crop, judged.rough, seen.matte, known)
+    return _laid(found, seen.place), float((found * seen.matte).sum() / seen.matte.sum())
+
+
+def _nothing(frame: Plate) -> NDArray[np.float32]:
+    return np.zeros((frame.height, frame.width, 1), np.float32)
 
 
 def _usual(looking: _Looking) -> torch.Tensor:
     """What the decoder never gets right in this shot, from frames spread over it."""
-    with_face = [frame for frame in looking.plate.frames if looking.shot.face(frame, looking.person) is not None]
-    if not with_face:
-        raise NoFaceError(f"{looking.plate.pattern}: no frame shows the face; run `bodydouble align` and look at it.")
-    picks = np.unique(np.linspace(0, len(with_face) - 1, LOOKED_AT).round().astype(int)).tolist()
-    found = []
-    for frame in (with_face[index] for index in picks):
-        face = looking.shot.face(frame, looking.person)
-        if face is not None:
-            found.append(looking.see(read_frame(looking.plate, frame), face).difference)
-    return usual_difference(found)
+    frames = list(looking.faces)
+    picks = np.unique(np.linspace(0, len(frames) - 1, LOOKED_AT).round().astype(int)).tolist()
+    return usual_difference([looking.see(frames[index]).difference for index in picks])
 
 
-def _lay(whole: NDArray[np.float32], found: torch.Tensor, piece: PlateRegion, face: Face) -> None:
-    """Put a matte of the crop into the display window."""
-    region_from_crop = np.linalg.inv(crop_from_unit(found.shape[-1]) @ piece.unit_from_region(face))
-    shown = warp(found, np.asarray(region_from_crop, np.float64), piece.size, padding="zero").clamp(0, 1)[0, 0]
+def _laid(found: torch.Tensor, place: _Place) -> NDArray[np.float32]:
+    """A matte of the crop in the display window, H×W×1."""
+    whole = np.zeros((*place.size, 1), np.float32)
+    (height, width), (x0, y0, x1, y1) = place.size, place.region
+    shown = warp(found, place.region_from_crop, (y1 - y0, x1 - x0), padding="zero").clamp(0, 1)[0, 0]
     matte = torch.where(shown < _LEAST, 0, shown).cpu().numpy()
-    (height, width), (x0, y0, x1, y1) = whole.shape, piece.region
     left, top, right, bottom = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
     if left < right and top < bottom:
-        whole[top:bottom, left:right] = matte[top - y0 : bottom - y0, left - x0 : right - x0]
+        whole[top:bottom, left:right, 0] = matte[top - y0 : bottom - y0, left - x0 : right - x0]
+    return whole

@@ -114,7 +114,7 @@ def inward_feather(matte: torch.Tensor, width_px: float) -> torch.Tensor:
     sigma_px = width_px / 2  # at the ramp's end B = Φ(2) = 0.977, far enough from 1 for erfinv
     blurred = wide_gaussian(matte, sigma_px)
     depth = torch.erfinv((2 * blurred - 1).clamp_(0, 1)) * (sigma_px * math.sqrt(2))
-    return _smoothstep((depth / width_px).clamp_(0, 1)) * matte
+    return smoothstep((depth / width_px).clamp_(0, 1)) * matte
 
 
 def wide_gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
@@ -135,11 +135,17 @@ def wide_gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
 
 def inner_half(blurred: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
     """The inner part of a blurred matte's edge: 0 at one half, 1 at one, smooth at both ends; 0 where `matte` is."""
-    return _smoothstep(torch.rsub(blurred, -1, alpha=-2).clamp_(0, 1)).mul_(matte)
+    return smoothstep(torch.rsub(blurred, -1, alpha=-2).clamp_(0, 1)).mul_(matte)
 
 
-def _smoothstep(ramp: torch.Tensor) -> torch.Tensor:
+def smoothstep(ramp: torch.Tensor) -> torch.Tensor:
+    """3r² - 2r³ of a ramp in [0, 1]: level at both ends."""
     return torch.rsub(ramp, 3, alpha=2).mul_(ramp).mul_(ramp)
+
+
+def mean_under(image: torch.Tensor, weight: torch.Tensor, sigma_px: float) -> torch.Tensor:
+    """Mean nearby (`wide_gaussian`) of what has weight; 0 where nothing has any. Both …×H×W, weight in [0, 1]."""
+    return wide_gaussian(image * weight, sigma_px) / (wide_gaussian(weight, sigma_px) + 1e-4)
 
 
 def gaussian(image: torch.Tensor, sigma_px: float) -> torch.Tensor:

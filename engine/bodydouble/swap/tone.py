@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bodydouble.plates.colour import LUMINANCE
 from bodydouble.plates.modelspace import ModelSpace
-from bodydouble.swap.matte import inward_feather, wide_gaussian
+from bodydouble.swap.matte import inward_feather, mean_under
 
 _RING = 0.12  # lengths are shares of the crop's side
 _BASE, _FINE, _WINDOW = 0.06, 0.006, 0.12
@@ -113,7 +113,7 @@ def match_contrast(swap: Tensor, plate: Tensor, known: Tensor, strength: float) 
         strength: 0 leaves the swap's contrast, 1 gives it the plate's.
     """
     gain = (local_contrast(plate, known) / local_contrast(swap, known)).clamp(1 / _MOST, _MOST) ** strength
-    base = _mean_under(swap, known, _BASE * swap.shape[-1])
+    base = mean_under(swap, known, _BASE * swap.shape[-1])
     return swap + (swap - base) * (gain - 1) * known
 
 
@@ -121,16 +121,11 @@ def local_contrast(picture: Tensor, known: Tensor) -> Tensor:
     """Deviation of the brightness of a 1×3×s×s picture from its mean nearby, 1×1×s×s, > 0; see `match_contrast`."""
     side = picture.shape[-1]
     luma = brightness(picture)
-    detail = _mean_under(luma, known, _FINE * side) - _mean_under(luma, known, _BASE * side)
-    return _mean_under(detail.square_(), known, _WINDOW * side).clamp(min=0).sqrt_().add_(_FLOOR)
+    detail = mean_under(luma, known, _FINE * side) - mean_under(luma, known, _BASE * side)
+    return mean_under(detail.square_(), known, _WINDOW * side).clamp(min=0).sqrt_().add_(_FLOOR)
 
 
 def brightness(picture: Tensor) -> Tensor:
     """Weighted sum of the channels by their share of luminance: N×1×H×W of N×3×H×W."""
     red, green, blue = (picture[:, channel : channel + 1] for channel in range(3))
     return red * LUMINANCE[0] + green * LUMINANCE[1] + blue * LUMINANCE[2]
-
-
-def _mean_under(picture: Tensor, weight: Tensor, sigma_px: float) -> Tensor:
-    """Mean nearby of what has weight; 0 where nothing has any."""
-    return wide_gaussian(picture * weight, sigma_px) / (wide_gaussian(weight, sigma_px) + 1e-4)
