@@ -150,13 +150,13 @@ def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., Pl
 
 @pytest.fixture(scope="module")
 def moving(plate: PlateSequence, tmp_path_factory: pytest.TempPathFactory) -> PlateSequence:
-    """Somebody who sits still, then moves down, and from 1026 on is in another shot."""
+    """Somebody who sits still, then moves down, and from 1029 on is in another shot."""
     folder = tmp_path_factory.mktemp("moving")
     person = read_plate(plate.path(1016)).rgb().reshape(270, 2, 480, 2, 3).mean(axis=(1, 3))
     wall = np.kron(np.random.default_rng(0).uniform(0.1, 0.2, (9, 16, 1)), np.ones((60, 60, 3))).astype(np.float32)
-    for frame in range(1017, 1028):
-        shown, top = wall.copy(), 40 + 7 * max(0, frame - 1022)
-        if frame < 1026:
+    for frame in range(1017, 1031):
+        shown, top = wall.copy(), 40 + 7 * max(0, frame - 1024)
+        if frame < 1029:
             shown[top : top + 270, 240:720] = person
         else:
             shown[200:470, :480] = person[:, ::-1]
@@ -177,7 +177,7 @@ def test_what_is_found_is_the_same_whether_frames_are_read_whole_or_only_where_t
 
     monkeypatch.setattr(Glance, "look", counted)
     few = list(align_frames(moving, moving.frames, colour, "lin_rec709_scene", settings))
-    known = [moving.path(frame) for frame in range(1022, 1026)]  # the first five, and the new shot, are read whole
+    known = [moving.path(frame) for frame in range(1025, 1029)]  # the first eight, and the new shot, are read whole
     assert sum(rows for path, rows, _ in read if path in known) < 0.8 * len(known) * 540
     assert sum(rows > 0 and late for _, rows, late in read) >= 2, "it leaves the rows where it was expected"
     monkeypatch.setattr(aligning, "look_at_frame", lambda plate, frame: read_picture(plate.path(frame)))
@@ -190,15 +190,15 @@ def test_what_is_found_is_the_same_whether_frames_are_read_whole_or_only_where_t
             assert mine.picture is not None and theirs.picture is not None
             assert (mine.score, mine.spread) == (theirs.score, theirs.spread)
             assert mine.picture.tobytes() == theirs.picture.tobytes()
-    assert shot_changes({found.frame: found.small for found in few}) == (1026,)
+    assert shot_changes({found.frame: found.small for found in few}) == (1029,)
 
 
 def test_a_frame_that_is_damaged_where_a_face_is_looked_for_is_named(moving: PlateSequence, tmp_path: Path) -> None:
-    content, frames = moving.path(1017).read_bytes(), range(1017, 1023)
+    content, frames = moving.path(1017).read_bytes(), range(1017, 1027)
     for frame in frames:
-        (tmp_path / f"half.{frame}.exr").write_bytes(content if frame < 1022 else content[: len(content) // 2])
+        (tmp_path / f"half.{frame}.exr").write_bytes(content if frame < 1026 else content[: len(content) // 2])
     shot = PlateSequence.find(tmp_path / "half.####.exr")
-    with pytest.raises(PlateError, match=r"half\.1022\.exr"):
+    with pytest.raises(PlateError, match=r"half\.1026\.exr"):
         list(align_frames(shot, frames, Colour(), "lin_rec709_scene", AlignSettings(handles=0)))
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,9 +61,10 @@ EVEN_MOTION = 0.03
 """A face that is found this near to where its motion takes it is looked at by three predictions, any other by nine."""
 NETWORK_FRAMES = ANCHOR_FRAMES
 """The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
-READERS, READ_AHEAD = 2, 4
-"""Threads that read, and frames that are read or wait to be measured while one is: the detector takes as long as
-several frames, and while a reader waits for the interpreter the other unpacks."""
+READERS, READ_AHEAD, FIRST_AHEAD = 2, 4, 8
+"""Threads that read, and frames that are read or wait to be measured while one is, later and at first: the detector
+takes as long as several frames, and loading the models as many more; while a reader waits for the interpreter the other
+unpacks."""
 MOTION_ROOM = 0.035
 """How far a face may have moved, in sides of its crop, until a frame that is read now is looked at, so that its rows
 are there; where it is farther off they are read then."""
@@ -361,12 +363,12 @@ def _read_ahead(
         return frame, picture, views
 
     with ThreadPoolExecutor(READERS) as readers:
-        ahead = deque(readers.submit(read, frame, None) for frame in frames[:READ_AHEAD])
+        coming = iter(frames)
+        ahead = deque(readers.submit(read, frame, None) for frame in islice(coming, FIRST_AHEAD))
         try:
-            for index in range(len(frames)):
+            while ahead:
                 found = ahead.popleft().result()
-                if index + READ_AHEAD < len(frames):
-                    later = frames[index + READ_AHEAD]
+                for later in islice(coming, max(0, READ_AHEAD - len(ahead))):
                     ahead.append(readers.submit(read, later, rows_of(later)))
                 yield found
         finally:

@@ -91,11 +91,11 @@ def face_picture(
 
     `sample` is asked for pixels of one channel here.
     """
-    crop_from_plate = crop_from_unit(2 * PICTURE_SIDE) @ unit_from_plate
+    crop_from_plate = crop_from_unit(PICTURE_SIDE) @ unit_from_plate
     plate_from_crop = np.asarray(np.linalg.inv(crop_from_plate), np.float64)
-    x0, y0, x1, y1 = _region_under(image_u8, plate_from_crop, 2 * PICTURE_SIDE)
-    plate_from_crop[:2, 2] -= x0, y0
-    return _halved(sample(_grey(image_u8[y0:y1, x0:x1]), plate_from_crop, 2 * PICTURE_SIDE))
+    x0, y0, x1, y1 = _region_under(image_u8, plate_from_crop, PICTURE_SIDE)
+    crop_from_region = crop_from_plate @ np.array([[1.0, 0, x0], [0, 1.0, y0], [0, 0, 1.0]])
+    return resample(_grey(image_u8[y0:y1, x0:x1]), crop_from_region, PICTURE_SIDE, sample)
 
 
 def _grey(image_u8: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -22,8 +22,14 @@ def normalised(picture_u8: NDArray[np.uint8]) -> Picture:
     grey = _binomial(picture_u8)
     near = _mean_and_contrast(grey, NORMAL_RADIUS)
     # Wide surroundings change slowly: every second pixel of them is enough.
-    wide = [part.repeat(2, 0).repeat(2, 1) for part in _mean_and_contrast(grey[::2, ::2], MOUTH_NORMAL_RADIUS // 2)]
-    return np.stack([(grey - mean) / contrast for mean, contrast in (near, wide)])
+    mean, contrast = _mean_and_contrast(grey[::2, ::2], MOUTH_NORMAL_RADIUS // 2)
+    result = np.empty((2, *grey.shape), np.float32)
+    np.subtract(grey, near[0], out=result[0])
+    result[0] /= near[1]
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        np.subtract(grey[row::2, column::2], mean, out=result[1, row::2, column::2])
+        result[1, row::2, column::2] /= contrast
+    return result
 
 
 def _mean_and_contrast(grey: Picture, radius: int) -> tuple[Picture, Picture]:
@@ -45,19 +51,27 @@ def _binomial(picture_u8: NDArray[np.uint8]) -> Picture:
 
 def _box_mean(grey: Picture, radius: int) -> Picture:
     """Mean over a box of 2 · radius + 1 pixels, edges repeated."""
-    side = 2 * radius + 1
-    padded = np.pad(grey, radius, mode="edge")
-    sums = _running_sums(_running_sums(padded, side).T, side).T
-    return np.asarray(sums * np.float32(1 / side**2), np.float32)
+    side, (height, width) = 2 * radius + 1, grey.shape
+    tall = np.empty((height + 2 * radius, width), np.float32)
+    tall[:radius], tall[radius : radius + height], tall[radius + height :] = grey[0], grey, grey[-1]
+    sums = _running_sums(tall, side)
+    wide = np.empty((height, width + 2 * radius), np.float32)
+    wide[:, :radius], wide[:, radius : radius + width], wide[:, radius + width :] = sums[:, :1], sums, sums[:, -1:]
+    result = _running_sums(wide.T, side).T
+    result *= np.float32(1 / side**2)
+    return result
 
 
 def _running_sums(values: Picture, side: int) -> Picture:
     """Sums of `side` rows each, out of sums of 1, 2, 4, … rows: (H - side + 1, W)."""
-    count, done, power = len(values) - side + 1, 0, values
-    total = np.zeros((count, *values.shape[1:]), np.float32)
-    for bit in range(side.bit_length()):
+    count, done, power, bits = len(values) - side + 1, 0, values, side.bit_length()
+    total: Picture | None = None
+    for bit in range(bits):
         if side >> bit & 1:
-            total += power[done : done + count]
+            part = power[done : done + count]
+            total = part.copy(order="K") if total is None else np.add(total, part, out=total)
             done += 1 << bit
-        power = power[: -(1 << bit)] + power[1 << bit :]
+        if bit + 1 < bits:
+            power = power[: -(1 << bit)] + power[1 << bit :]
+    assert total is not None, "side is at least 1"
     return total

@@ -125,9 +125,13 @@ class Patches:
         x, y = self._moved(points)
         self._values = self._centred(picture, x, y)
         # Of a bilinear surface these are the central differences of its pixels, interpolated likewise.
-        self._gradient_x = (self._centred(picture, x + 1, y) - self._centred(picture, x - 1, y)) / 2
-        self._gradient_y = (self._centred(picture, x, y + 1) - self._centred(picture, x, y - 1)) / 2
-        self._variance = (self._values**2 * self._window).sum(axis=1)
+        across = self._centred(picture, x + 1, y) - self._centred(picture, x - 1, y)
+        down = self._centred(picture, x, y + 1) - self._centred(picture, x, y - 1)
+        across *= np.float32(0.5)
+        down *= np.float32(0.5)
+        self._gradients = across, down
+        self._squares = across * across, down * down, across * down
+        self._variance = _row_sums(self._values * self._values, self._window)
         self._prior = _prior_information(either)
 
     def find(self, other: Picture, guess: Points) -> Motion:
@@ -137,24 +141,18 @@ class Patches:
         system = np.empty((2 * count, 2 * count))
         for _ in range(ITERATIONS):
             difference = self._values - self._centred(other, *self._moved(here))
-            error = (difference**2 * self._window).sum(axis=1)
-            weight = self._window / (1 + (difference / OUTLIER) ** 2)
+            squared = difference * difference
+            error = _row_sums(squared, self._window)
+            weight = self._window / (1 + squared * np.float32(1 / OUTLIER**2))
             trust = SAMPLES / np.maximum(error, 0.02)
-            along_x, along_y = self._gradient_x * weight, self._gradient_y * weight
-            xx, yy, xy = (
-                (along * gradient).sum(axis=1) * trust
-                for along, gradient in (
-                    (along_x, self._gradient_x),
-                    (along_y, self._gradient_y),
-                    (along_x, self._gradient_y),
-                )
-            )
+            xx, yy, xy = (_row_sums(weight, square) * trust for square in self._squares)
             system[:] = self._prior
             system[diagonal, diagonal] += xx
             system[count + diagonal, count + diagonal] += yy
             system[diagonal, count + diagonal] += xy
             system[count + diagonal, diagonal] += xy
-            right = np.concatenate([(along * difference).sum(axis=1) * trust for along in (along_x, along_y)])
+            weight *= difference
+            right = np.concatenate([_row_sums(weight, gradient) * trust for gradient in self._gradients])
             right += self._prior @ (guess - here).T.ravel()
             step = np.linalg.solve(system, right).reshape(2, count).T
             # A step beyond the patch's own edges is not believed as a whole.
@@ -176,7 +174,13 @@ class Patches:
     def _centred(self, picture: Picture, x: Picture, y: Picture) -> Picture:
         """(N, samples) of the normalised picture at x and y, each patch without its mean."""
         values = _bilinear(picture, x, y, self._plane)
-        return values - (values * self._window).sum(axis=1, keepdims=True)
+        values -= _row_sums(values, self._window)[:, None]
+        return values
+
+
+def _row_sums(one: Picture, other: Picture) -> Picture:
+    """(N,) sums along the rows of the product of two (N, samples)."""
+    return np.asarray(np.einsum("ns,ns->n", one, other))
 
 
 def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:

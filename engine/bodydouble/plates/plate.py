@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ class Plate:
     view: str | None = None
     """The view that was asked for."""
 
-    @property
+    @cached_property
     def picture(self) -> Picture:
         """Which channels of which part are worked on. Errors: PlateError, UsageError, see `find_picture`."""
         try:
