@@ -54,6 +54,8 @@ from timing import cpu_features
 from training_hours import hours_at_speeds, hours_table, schedule_work, work_table
 
 REACH = 0.1
+MATTE_WIDTH, MATTE_HEIGHT = 0.77, 0.87
+"""Of the oval, in sides of the unit crop: the mean of the rendered personas' mattes."""
 LEVEL_SECONDS = 20
 SHARES = (0.2, 0.3, 0.4)
 GPU_PEAK = 790.0
@@ -164,12 +166,14 @@ def measure_parts(level: int, width: float, batch: int, device: torch.device, wo
 
 
 def _crops(level: int, path: Path) -> PersonaCrops:
-    """Thirty-two crops of noise in a memory-mapped file, as the store keeps them."""
+    """Thirty-two crops of noise in a memory-mapped file, as the store keeps them; their mattes are a face's oval."""
     import numpy as np
 
     side = round((1 + 2 * REACH) * 1.25 * level_size(level))
     pixels = np.memmap(path, np.float16, "w+", shape=(32, 4, side, side))
     pixels[:] = np.random.default_rng(0).random(pixels.shape, np.float32)
+    axis = ((np.arange(side) + 0.5) / side - 0.5) * 2 * (1 + 2 * REACH)
+    pixels[:, 3] = np.hypot(axis / MATTE_WIDTH, axis[:, None] / MATTE_HEIGHT) < 1
     landmarks = torch.from_numpy(np.random.default_rng(1).random((32, 68, 2), np.float32))
     return PersonaCrops(torch.from_numpy(pixels), landmarks, torch.arange(32), torch.arange(0))
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from bodydouble.errors import UsageError
 from bodydouble.network.comb import TOP_LEVEL, level_size
 from bodydouble.settings import TrainSettings
-from bodydouble.training.losses import level_loss, ms_ssim, scale_count
-from bodydouble.training.structure import WINDOW
+from bodydouble.training import losses
+from bodydouble.training.losses import _Apart, covered, level_loss, ms_ssim, scale_count
+from bodydouble.training.structure import WINDOW, Box
 
 PUBLISHED = TrainSettings(loss_span=1.0, detail_weight=0.0, l1_weight=0.0)
 OURS = TrainSettings()
@@ -231,3 +232,35 @@ def test_the_weight_is_that_of_a_mean_over_windows_and_pixels():
 def test_a_weight_of_nothing_is_refused():
     with pytest.raises(UsageError, match="eyes and mouth"):
         TrainSettings(eyes_mouth_weight=0.0)
+
+
+def test_a_mattes_box_is_the_smallest_that_holds_it():
+    mattes = torch.zeros(3, 1, 8, 8)
+    mattes[0, 0, 2:5, 3] = 0.1
+    mattes[2] = 1
+    assert covered(mattes) == [Box(2, 5, 3, 4), Box(0, 0, 0, 0), Box(0, 8, 0, 8)]
+
+
+def test_the_loss_of_a_large_picture_is_the_same_whether_the_mattes_surroundings_are_walked_through_or_not(monkeypatch):
+    truth, matte = smooth(6, 1), disc(6, 2)
+    features = torch.rand(matte.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for size in (256, 10**6):
+        monkeypatch.setattr(losses, "_BOXED_SIZE", size)
+        result = smooth(6, 2).requires_grad_()
+        loss = level_loss(result, truth, matte, 6, OURS, features)
+        found.append((loss.detach(), *torch.autograd.grad(loss, result)))
+    (boxed, slope), (everywhere, other) = found
+    torch.testing.assert_close(boxed, everywhere, rtol=0, atol=1e-6)
+    torch.testing.assert_close(slope, other, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_difference_and_its_slope_are_those_of_automatic_differentiation(weighted):
+    result, truth = noise(3, 0, 2).requires_grad_(), noise(3, 1, 2)
+    weight = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(2)) if weighted else None
+    plain = ((result - truth).abs() * (1 if weight is None else weight)).sum((1, 2, 3))
+    ours: Tensor = _Apart.apply(result, truth, weight)
+    torch.testing.assert_close(ours, plain)
+    outer = torch.tensor([0.3, -2.0])
+    torch.testing.assert_close(*(torch.autograd.grad(one, result, outer)[0] for one in (ours, plain)))

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from pytorch_msssim.ssim import _fspecial_gauss_1d, _ssim, gaussian_filter
 from torch import Tensor
 
-from bodydouble.training.structure import WINDOW, contrast, halved, shares, windowed
+from bodydouble.training import structure
+from bodydouble.training.structure import WINDOW, Box, contrast, halved, shares, window_line, windowed
 
 SHAPES = [(2, 3, 64, 64), (1, 3, 32, 48), (3, 1, 21, 11), (1, 4, 13, 40)]
 
@@ -79,3 +80,46 @@ def test_a_pass_without_gradient_keeps_nothing_and_gives_the_same():
         with_it = contrast(result.requires_grad_(), truth, 0.3)
         assert [one.shape for one in kept] == [result.shape]
     assert torch.equal(without, with_it)
+
+
+BOXES = [Box(20, 33, 40, 41), Box(0, 3, 0, 64), Box(50, 64, 17, 64), Box(0, 64, 0, 64), Box(0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_black_surroundings_are_passed_over_with_the_same_term_and_gradient(weighted):
+    result, truth = pictures((len(BOXES), 3, 64, 64))
+    inside = torch.zeros(len(BOXES), 1, 64, 64)
+    for one, box in zip(inside, BOXES, strict=True):
+        one[:, box.top : box.bottom, box.left : box.right] = 1
+    result, truth = (result * inside).requires_grad_(), truth * inside
+    weight = 1 + torch.rand(inside.shape, generator=torch.Generator().manual_seed(1)) if weighted else None
+    everywhere, boxed = (contrast(result, truth, 0.3, weight, boxes) for boxes in (None, BOXES))
+    torch.testing.assert_close(boxed, everywhere, rtol=0, atol=1e-6)
+    assert torch.equal(boxed[-1], torch.ones(3))
+    outer = torch.rand_like(boxed)
+    slopes = [torch.autograd.grad(one, result, outer)[0] for one in (boxed, everywhere)]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-7)
+
+
+def test_less_is_computed_for_a_small_box(monkeypatch):
+    walked: list[int] = []
+    walk = structure._fields
+
+    def fields(result: Tensor, truth: Tensor) -> Tensor:
+        walked.append(result.shape[2] * result.shape[3])
+        return walk(result, truth)
+
+    monkeypatch.setattr(structure, "_fields", fields)
+    black = torch.zeros(2, 3, 256, 256)
+    contrast(black, black, 0.3, None, [Box(100, 110, 100, 110), Box(0, 0, 0, 0)])
+    assert walked == [30 * 48]
+
+
+def test_a_box_at_half_the_size_holds_every_pixel_that_the_box_goes_into():
+    assert Box(3, 7, 4, 5).halved() == Box(1, 4, 2, 3)
+
+
+def test_the_window_is_the_librarys_in_any_precision():
+    for dtype in (torch.float32, torch.float64):
+        window = _fspecial_gauss_1d(11, 1.5).view(-1).to(dtype)
+        torch.testing.assert_close(window_line(dtype, torch.device("cpu")), window, rtol=0, atol=1e-7)

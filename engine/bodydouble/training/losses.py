@@ -17,19 +17,22 @@ many times as much the windows around them count (`features`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim.ssim import _fspecial_gauss_1d
 from torch import Tensor
 
 from bodydouble.settings import TrainSettings
-from bodydouble.training.structure import WINDOW, WINDOW_SIGMA, contrast, halved, shares, windowed
+from bodydouble.training.structure import WINDOW, Box, contrast, halved, shares, window_line, windowed
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST_SSIM = 16
 """Levels 0 and 1 (4 and 8 pixels) are compared at this size."""
+_BOXED_SIZE = 256
+"""In smaller pictures the windows around a face reach nearly everywhere."""
 
 
 def scale_count(size: int) -> int:
@@ -53,16 +56,21 @@ def ms_ssim(result: Tensor, truth: Tensor, span: float = 1.0) -> Tensor:
     return _over_scales(_scales(result, truth, span, None))
 
 
-def _scales(result: Tensor, truth: Tensor, span: float, weight: Tensor | None) -> list[Tensor]:
+def _scales(
+    result: Tensor, truth: Tensor, span: float, weight: Tensor | None, boxes: Sequence[Box] | None = None
+) -> list[Tensor]:
     """SSIM's contrast and structure term at each scale, finest first, and all of SSIM at the last; each N×C.
 
     Args:
         weight: N×1×S×S, how much each window counts by the weight at its centre; None for all alike.
+        boxes: of each picture, outside of which both are 0; None if they may be anything anywhere.
     """
     found = []
     for _ in range(scale_count(result.shape[-1]) - 1):
-        found.append(contrast(result, truth, span, weight))
+        inside = boxes if result.shape[-1] >= _BOXED_SIZE else None
+        found.append(contrast(result, truth, span, weight, inside))
         result, truth = halved(result), halved(truth)
+        boxes = None if boxes is None else [box.halved() for box in boxes]
         weight = None if weight is None else halved(weight)
     return [*found, _ssim(result, truth, span, weight)]
 
@@ -118,7 +126,7 @@ def _enlarging(side: int, device: torch.device) -> Tensor:
 def _windows(device: torch.device) -> Tensor:
     """The matrix 256×36 that takes a 16×16 picture, as a row, to its means under the window wherever that fits."""
     dots = torch.eye(SMALLEST_SSIM**2, device=device).view(-1, 1, SMALLEST_SSIM, SMALLEST_SSIM)
-    line = _fspecial_gauss_1d(WINDOW, WINDOW_SIGMA).to(dots).view(-1)
+    line = window_line(dots.dtype, device)
     return F.conv2d(dots, torch.outer(line, line)[None, None]).flatten(1)
 
 
@@ -142,15 +150,45 @@ def level_loss(
     if level <= 2:
         loss = 1 - small_ssim(shown, truth, span)
     else:
-        scales = _scales(shown, truth, span, weight)
+        walked_by_box = settings.loss == "masked" and matte.device.type == "cpu" and matte.shape[-1] >= _BOXED_SIZE
+        scales = _scales(shown, truth, span, weight, covered(matte) if walked_by_box else None)
         loss = 1 - _over_scales(scales)
         if settings.detail_weight:
             loss = loss + settings.detail_weight * (1 - scales[0].mean())
     if settings.l1_weight:
         # Picture by picture, like SSIM: a batch has the mean loss of its pictures.
-        apart, area = (shown - truth).abs(), matte
-        if weight is not None:
-            apart, area = apart * weight, area * weight
-        difference = apart.sum((1, 2, 3)) / (3 * area.sum((1, 2, 3))).clamp_min(1.0)
-        loss = loss + settings.l1_weight * difference.mean()
+        area = matte if weight is None else matte * weight
+        apart: Tensor = _Apart.apply(shown, truth, weight)
+        loss = loss + settings.l1_weight * (apart / (3 * area.sum((1, 2, 3))).clamp_min(1.0)).mean()
     return loss
+
+
+def covered(matte: Tensor) -> list[Box]:
+    """The smallest box of each picture outside of which its matte, N×1×S×S, is 0."""
+    rows, columns = ((matte[:, 0].amax(axis) > 0).tolist() for axis in (2, 1))
+    return [Box(*_extent(row), *_extent(column)) for row, column in zip(rows, columns, strict=True)]
+
+
+def _extent(line: list[bool]) -> tuple[int, int]:
+    """The first true place of a line and the one after its last; 0, 0 if there is none."""
+    return (line.index(True), len(line) - line[::-1].index(True)) if True in line else (0, 0)
+
+
+class _Apart(torch.autograd.Function):
+    """Sum of a picture's absolute differences, times the weight at each pixel; N. Only `result` has a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
+        apart = result - truth
+        slope = apart.sign()
+        if weight is not None:
+            slope.mul_(weight)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(slope)
+        return apart.mul_(slope).sum((1, 2, 3))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * outer[0][:, None, None, None], None, None

@@ -43,7 +43,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     # the largest part where nearly all of X points one way.
     diagonal = root.diagonal().clone()[:, None]
     root.diagonal().zero_()
-    x = torch.addcmul((root.bfloat16() @ x.bfloat16()).float(), x, diagonal)
+    x = (root.bfloat16() @ x.bfloat16()).float().addcmul_(x, diagonal)
     return x.mT if tall else x
 
 

@@ -6,6 +6,8 @@ With R = 1 / (σx² + σy² + C2), K the term, μ the means under the window G a
 
     ∂ ΣK / ∂x  =  2·(y·Gᵀ[R] − x·Gᵀ[R·K] − Gᵀ[R·(μy − K·μx)])
 
+Where both pictures are black the term is 1 and has no gradient, so black surroundings need not be walked through.
+
 Pictures lie channels last, as the network leaves them. Three channels fill a fifth of a processor's vector, so the
 filter along columns takes sixteen pixels of a row as channels of one: the same memory, read otherwise.
 """
@@ -13,6 +15,9 @@ filter along columns takes sixteen pixels of a row as channels of one: the same 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -24,7 +29,42 @@ WINDOW_SIGMA = 1.5
 _ROW_PIXELS = 16
 
 
-def contrast(result: Tensor, truth: Tensor, span: float, weight: Tensor | None = None) -> Tensor:
+@dataclass(frozen=True)
+class Box:
+    """Pixel rows `top` to `bottom` and columns `left` to `right` of a picture, the last ones not included."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def is_empty(self) -> bool:
+        return self.bottom <= self.top or self.right <= self.left
+
+    def halved(self) -> Box:
+        """The box in a picture of half the size: every pixel that one of this box goes into."""
+        return Box(self.top // 2, (self.bottom + 1) // 2, self.left // 2, (self.right + 1) // 2)
+
+    def with_windows(self, height: int, width: int) -> Box:
+        """The pixels of all windows that reach into the box, in whole groups of sixteen columns."""
+        reach = WINDOW - 1
+        left, right = (self.left - reach) // _ROW_PIXELS, -(-(self.right + reach) // _ROW_PIXELS)
+        return Box(
+            max(0, self.top - reach),
+            min(height, self.bottom + reach),
+            max(0, left * _ROW_PIXELS),
+            min(width, right * _ROW_PIXELS),
+        )
+
+
+def contrast(
+    result: Tensor,
+    truth: Tensor,
+    span: float,
+    weight: Tensor | None = None,
+    boxes: Sequence[Box] | None = None,
+) -> Tensor:
     """Mean of SSIM's contrast and structure term over the windows that fit; N×C, 1 is identical.
 
     Only `result` has a gradient.
@@ -33,8 +73,10 @@ def contrast(result: Tensor, truth: Tensor, span: float, weight: Tensor | None =
         result, truth: N×C×H×W float pictures in [0, 1], at least 11 pixels high and wide.
         span: range of values that SSIM's constant is a share of.
         weight: N×1×H×W, how much each window counts by the weight at its centre; None for all alike.
+        boxes: a box of each picture, outside of which both pictures are 0; None if they may be anything anywhere. The
+            result is the same; it takes as long as the boxes are large.
     """
-    found: Tensor = _Contrast.apply(result, truth, (0.03 * span) ** 2, shares(weight, result))
+    found: Tensor = _Contrast.apply(result, truth, (0.03 * span) ** 2, shares(weight, result), boxes)
     return found
 
 
@@ -65,29 +107,67 @@ class _Contrast(torch.autograd.Function):
     """`contrast`; the gradient is made on the way forward and only scaled on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, result: Tensor, truth: Tensor, constant: float, share: Tensor) -> Tensor:
-        fields = _fields(result, truth)
-        x, y = fields[0], fields[1]
-        mean_x, mean_y, spread, term = _filtered(fields.flatten(0, 1), 0).unflatten(0, (len(fields), -1))
-        spread.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).add_(constant)
-        term.addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(constant).div_(spread)
-        share = share.permute(0, 2, 3, 1)
-        total = (term * share).sum((1, 2))
-        if ctx.needs_input_grad[0]:
-            maps = term.new_empty((3, *term.shape))
-            slope = torch.div(share, spread, out=maps[0])
-            torch.mul(term, slope, out=maps[1])
-            torch.mul(mean_y.addcmul_(term, mean_x, value=-1), slope, out=maps[2])
-            by_y, by_x, by_means = _filtered(maps.flatten(0, 1), WINDOW - 1).unflatten(0, (len(maps), -1))
-            gradient = by_y.mul_(y).addcmul_(by_x, x, value=-1).sub_(by_means).mul_(2)
-            ctx.save_for_backward(gradient.permute(0, 3, 1, 2))
+    def forward(
+        ctx: Any, result: Tensor, truth: Tensor, constant: float, share: Tensor, boxes: Sequence[Box] | None
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        if boxes is None:
+            total, gradient = _walked(result, truth, constant, share, wanted)
+        else:
+            total, gradient = _walked_boxes(result, truth, constant, share, boxes, wanted)
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0][:, :, None, None], None, None, None
+        return gradient * outer[0][:, :, None, None], None, None, None, None
+
+
+def _walked(
+    result: Tensor, truth: Tensor, constant: float, share: Tensor, wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The sum of the windows' terms times their shares, N×C, and where wanted its gradient, N×C×H×W."""
+    fields = _fields(result, truth)
+    x, y = fields[0], fields[1]
+    mean_x, mean_y, spread, term = _filtered(fields.flatten(0, 1), 0).unflatten(0, (len(fields), -1))
+    spread.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1).add_(constant)
+    term.addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(constant).div_(spread)
+    share = share.permute(0, 2, 3, 1)
+    total = (term * share).sum((1, 2))
+    if not wanted:
+        return total, None
+    maps = term.new_empty((3, *term.shape))
+    slope = torch.div(share, spread, out=maps[0])
+    torch.mul(term, slope, out=maps[1])
+    torch.mul(mean_y.addcmul_(term, mean_x, value=-1), slope, out=maps[2])
+    by_y, by_x, by_means = _filtered(maps.flatten(0, 1), WINDOW - 1).unflatten(0, (len(maps), -1))
+    gradient = by_y.mul_(y).addcmul_(by_x, x, value=-1).sub_(by_means).mul_(2)
+    return total, gradient.permute(0, 3, 1, 2)
+
+
+def _walked_boxes(
+    result: Tensor, truth: Tensor, constant: float, share: Tensor, boxes: Sequence[Box], wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """As `_walked`, picture by picture, and only through the windows that reach into its box."""
+    count, channels, height, width = result.shape
+    edge = WINDOW - 1
+    share = share.expand(count, 1, height - edge, width - edge)
+    totals = result.new_ones(count, channels)
+    gradient = torch.zeros_like(result, memory_format=torch.channels_last) if wanted else None
+    for index, box in enumerate(boxes):
+        if box.is_empty:
+            continue
+        around = box.with_windows(height, width)
+        one, rows, columns = slice(index, index + 1), slice(around.top, around.bottom), slice(around.left, around.right)
+        inner = share[one, :, around.top : around.bottom - edge, around.left : around.right - edge]
+        total, slope = _walked(result[one, :, rows, columns], truth[one, :, rows, columns], constant, inner, wanted)
+        totals[one] += total - inner.sum()  # all other windows' terms are 1
+        if gradient is not None and slope is not None:
+            gradient[one, :, rows, columns] = slope
+    return totals, gradient
 
 
 def _fields(result: Tensor, truth: Tensor) -> Tensor:
@@ -114,19 +194,20 @@ def _along_columns(pictures: Tensor, padding: int) -> Tensor:
     count, height, width, channels = pictures.shape
     together = math.gcd(width, _ROW_PIXELS)
     planes = pictures.view(count, height, width // together, together * channels).permute(0, 3, 1, 2)
-    kernel = _line(pictures).expand(together * channels, 1, WINDOW)[:, :, :, None]
+    kernel = window_line(pictures.dtype, pictures.device).expand(together * channels, 1, WINDOW)[:, :, :, None]
     filtered = _exact(planes, kernel, (padding, 0)).permute(0, 2, 3, 1)
     return filtered.reshape(count, height - WINDOW + 1 + 2 * padding, width, channels)
 
 
 def _along_rows(pictures: Tensor, padding: int) -> Tensor:
-    kernel = _line(pictures).expand(pictures.shape[-1], 1, WINDOW)[:, :, None, :]
+    kernel = window_line(pictures.dtype, pictures.device).expand(pictures.shape[-1], 1, WINDOW)[:, :, None, :]
     return _exact(pictures.permute(0, 3, 1, 2), kernel, (0, padding)).permute(0, 2, 3, 1)
 
 
-def _line(like: Tensor) -> Tensor:
-    """The window along one axis, sum 1."""
-    offset = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
+@cache
+def window_line(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The window along one axis, sum 1: 11 weights."""
+    offset = torch.arange(WINDOW, dtype=dtype, device=device) - WINDOW // 2
     weights = torch.exp(-0.5 * (offset / WINDOW_SIGMA) ** 2)
     return weights / weights.sum()
 
