@@ -74,11 +74,17 @@ class ModelSpace:
 def to_model(linear: Array, space: ModelSpace) -> Array:
     """Scene-linear light in ``space.primaries`` to model space (see the module docstring)."""
     xp = _namespace(linear)
-    powered = xp.clip(linear, space.cut, 1.0) ** (1 / space.gamma) * (space.white * (1 + space.offset))
-    above = xp.clip(linear, 1.0, None) - 1.0
-    # Each section stands still where the other rises; together they are the curve, without a choice for every pixel.
-    logged = space.shoulder * xp.log1p(above * (space.white_slope / space.shoulder))
-    curved = powered + (logged - space.white * space.offset)
+    # Each section stands still where the other rises: their sum is the curve, without a choice for every pixel. In
+    # place, as pictures are large.
+    curved = xp.clip(linear, space.cut, 1.0) ** (1 / space.gamma)
+    curved *= space.white * (1 + space.offset)
+    above = xp.clip(linear, 1.0, None)
+    above -= 1.0
+    above *= space.white_slope / space.shoulder
+    logged = xp.log1p(above)
+    logged *= space.shoulder
+    logged -= space.white * space.offset
+    curved += logged
     # The line is the curve's tangent and the curve is concave: the line is the lower one only below the cut.
     return xp.minimum(linear * space.toe_slope, curved)
 

@@ -114,7 +114,7 @@ def augment(
 
 def _encoded(light: Tensor, space: ModelSpace) -> Tensor:
     # The network and the loss are faster on this layout.
-    encoded: Tensor = to_model(light, space).clamp(0.0, 1.0)
+    encoded: Tensor = to_model(light, space).clamp_(0.0, 1.0)
     return encoded.contiguous(memory_format=torch.channels_last)
 
 
