@@ -5,8 +5,8 @@
 
 All three run in one process, one after the other: seconds of the clock, of the processor, and of the processor in the
 thread that called, models loaded anew in each. On a machine that does other work besides, the processor's seconds are
-the ones to compare. `align` reads in two threads of its own and solves the shot in two; OpenImageIO unpacks in further
-ones.
+the ones to compare. `align` reads in four threads of its own and solves the shot in two; OpenImageIO unpacks in further
+ones. What it is measured by is reading and decoding all of every frame; it reads less itself (docs/alignment.md).
 """
 
 from __future__ import annotations

@@ -61,10 +61,10 @@ EVEN_MOTION = 0.03
 """A face that is found this near to where its motion takes it is looked at by three predictions, any other by nine."""
 NETWORK_FRAMES = ANCHOR_FRAMES
 """The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
-READERS, READ_AHEAD, FIRST_AHEAD = 2, 4, 8
+READERS, READ_AHEAD, FIRST_AHEAD = 4, 4, 8
 """Threads that read, and frames that are read or wait to be measured while one is, later and at first: the detector
-takes as long as several frames, and loading the models as many more; while a reader waits for the interpreter the other
-unpacks."""
+takes as long as several frames. While dlib loads its models nobody else gets the interpreter, but who is unpacking goes
+on."""
 MOTION_ROOM = 0.035
 """How far a face may have moved, in sides of its crop, until a frame that is read now is looked at, so that its rows
 are there; where it is farther off they are read then."""
