@@ -3,13 +3,15 @@
 The *true* render of the persona is laid in place of what a network would return, so only the blend is measured: against
 the perfect composite inside the true face (PSNR, flicker), at its outline (seam, colour step), in light (brightness of
 the face over time: how it follows the plate's, and how much it pumps beyond the truth), in local contrast (beside the
-plate's), and in CPU seconds. With --model a decoder's picture takes its place; with --looks more of the look's settings
-are measured. Needs `$BODYDOUBLE_SHARED` and the package
+plate's), and in CPU seconds. Every method gets the render as fine as the plate is; with --network every method gets it
+only as fine as a network of that size could show it. With --model a decoder's picture takes its place; with --looks
+more of the look's settings are measured. Needs `$BODYDOUBLE_SHARED` and the package
 `opencv-python-headless` (extra `bench`). See benchmarks/README.md and docs/blend.md.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,7 +58,6 @@ from bodydouble.swap.warp import warp
 from synth import SynthShot, load_shot, synth_folder
 
 SPACE = ModelSpace()
-NETWORK = 1024
 Picture = NDArray[np.float32]
 
 
@@ -64,7 +65,8 @@ Picture = NDArray[np.float32]
 class Moment:
     """One frame as every method gets it, over the region of the face's crop; R, G, B are scene-linear Rec.709.
 
-    `swap`: 1×3×s×s in model space, the true render as a decoder would return it. `outline`: coverage of the face's
+    `swap`: 1×3×s×s in model space, the true render as a decoder would return it. `persona`: it as the other methods get
+    it, H×W×3, no finer than the swap. `outline`: coverage of the face's
     outline where the render knows the face, the mask of the other methods. `clear`: 1×1×s×s, 0 where a whole head's own
     hair hangs before its face; None where the render wears the performer's hair. `known`: 1×1×H×W over the region,
     where the render shows its face, not the hair and what else is in front of it.
@@ -80,14 +82,21 @@ class Moment:
     outline: Picture
     clear: torch.Tensor | None
     known: torch.Tensor
+    side: int
     from_working: Converter
 
 
 Method = Callable[[Moment, SwapSettings], Picture]
 
 
-def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour: Colour) -> Moment:
-    """Everything about one frame. `version`: the render that stands for the swap, the full one or the composite."""
+def load_moment(
+    shot: SynthShot, frame: int, persona: str, version: str, colour: Colour, network: int | None = None
+) -> Moment:
+    """Everything about one frame.
+
+    `version`: the render that stands for the swap, the full one or the composite. `network`: pixels along the swap's
+    side that it has at most; None for as many as the plate has.
+    """
     plate, donor = read_plate(shot.plate.path(frame)), read_plate(shot.sequence(version).path(frame))
     truth = shot.truth(frame, shot.personas[persona])
     points = shot.landmarks_px(frame, shot.performer)
@@ -97,10 +106,16 @@ def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour:
     piece = plate_to_model_space(plate, region, to_working, SPACE)
     known = _cut(display_channel(donor, "matte.face"), region)
     shown = torch.from_numpy(known)[None, None]
-    clear = clear_crop(piece, face, _side(face), shown)
-    swap = _perfect_swap(_own_tone(shot, version, donor, plate, region), clear, piece, face, region, to_working)
-    outline = np.asarray(_outline(piece, face)) * known
+    side, plate_px = _side(face, network), 1 / similarity_scale(face.unit_from_plate)
+    clear = clear_crop(piece, face, side, shown)
     donor_rgb = _own_tone(shot, version, donor, plate, region)
+    from_working = colour.converter(SPACE.primaries, "lin_rec709_scene")
+    linear = torch.from_numpy(to_working(donor_rgb)).permute(2, 0, 1)[None]
+    render = PlateRegion(to_model(linear, SPACE), piece.usable, region)
+    swap = _perfect_swap(render, clear, piece, face, side)
+    outline = np.asarray(_outline(piece, face)) * known
+    if side < plate_px:
+        donor_rgb = _seen_through(warp_to_crop(render, face, side), render, face, from_working)
     return Moment(
         face,
         piece,
@@ -112,7 +127,8 @@ def load_moment(shot: SynthShot, frame: int, persona: str, version: str, colour:
         outline,
         None if version in shot.gains else clear,
         shown,
-        colour.converter(SPACE.primaries, "lin_rec709_scene"),
+        side,
+        from_working,
     )
 
 
@@ -123,18 +139,23 @@ def _own_tone(shot: SynthShot, version: str, donor: Plate, plate: Plate, region:
     return np.where(inside, rgb, plate.rgb(region)).astype(np.float32)
 
 
-def _perfect_swap(
-    rgb: Picture, matte: torch.Tensor, piece: PlateRegion, face: Face, region: Region, to_working: Converter
-) -> torch.Tensor:
+def _perfect_swap(render: PlateRegion, matte: torch.Tensor, piece: PlateRegion, face: Face, side: int) -> torch.Tensor:
     """The persona's render as a decoder would return it: true in its matte, nothing but a carried-on tone outside."""
-    linear = torch.from_numpy(to_working(rgb)).permute(2, 0, 1)[None]
-    render = PlateRegion(to_model(linear, SPACE), piece.usable, region)
-    crop, swap = warp_to_crop(piece, face, _side(face)), warp_to_crop(render, face, _side(face))
+    crop, swap = warp_to_crop(piece, face, side), warp_to_crop(render, face, side)
     return crop + extend(swap - crop, matte)
 
 
-def _side(face: Face) -> int:
-    return blend_size(1 / similarity_scale(face.unit_from_plate), NETWORK)
+def _seen_through(crop: torch.Tensor, render: PlateRegion, face: Face, from_working: Converter) -> Picture:
+    """A crop that is coarser than the plate, back in the plate's pixels, R, G, B over the region."""
+    crop_from_region = crop_from_unit(crop.shape[-1]) @ render.unit_from_region(face)
+    back = warp(crop, np.linalg.inv(crop_from_region), render.size)
+    return from_working(np.ascontiguousarray(from_model(back, SPACE)[0].permute(1, 2, 0).numpy()))
+
+
+def _side(face: Face, network: int | None) -> int:
+    """Side of the swap: the power of two that holds the plate's crop, or the network's where that is smaller."""
+    plate_px = 1 / similarity_scale(face.unit_from_plate)
+    return blend_size(plate_px, math.ceil(plate_px) if network is None else network)
 
 
 def _cut(picture: Picture, region: Region) -> Picture:
@@ -148,19 +169,19 @@ def _outline(piece: PlateRegion, face: Face) -> torch.Tensor:
 
 def ours(moment: Moment, settings: SwapSettings) -> Picture:
     """The product's own stages: warp, matte, blend, composite."""
-    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
+    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or moment.side)
     return _blended(moment, moment.swap, crop, moment.clear, settings)
 
 
 def masked(moment: Moment, settings: SwapSettings) -> Picture:
     """Ours with the mask that the other methods are given, as `--matte-in`."""
-    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
+    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or moment.side)
     return _blended(moment, moment.swap, crop, moment.clear, settings, FrameGuides(shown=moment.known))
 
 
 def own_face(moment: Moment, settings: SwapSettings) -> Picture:
     """The performer's own face in another tone as the swap: what it does to the light is the blend's, no persona's."""
-    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or _side(moment.face))
+    crop = warp_to_crop(moment.piece, moment.face, settings.blend_size or moment.side)
     gain = torch.tensor(OTHER_TONE)[None, :, None, None]
     return _blended(moment, to_model(from_model(crop, SPACE) * gain, SPACE), crop, None, settings)
 
@@ -309,12 +330,13 @@ def run(
     frames: Sequence[int],
     methods: Mapping[str, Method],
     model: SwapModel | None = None,
+    network: int | None = None,
 ) -> dict[str, Figures]:
     """Figures of every method, of the plate as it is and of the truth, on the same frames."""
     colour, settings = Colour(None), SwapSettings()
     found = {name: Figures() for name in (*methods, "plate", "truth")}
     for frame in frames:
-        moment = load_moment(shot, frame, persona, version, colour)
+        moment = load_moment(shot, frame, persona, version, colour, network)
         if model is not None:
             moment = shown_by(model, moment)
         for name, method in methods.items():
@@ -333,9 +355,18 @@ def run(
 @click.option("--version", default=None, help="Render that is the swap.  [default: the full one, else the composite]")
 @click.option("--frames", default="1001-1004,1013-1016,1025-1028,1037-1040", show_default=True)
 @click.option("--threads", default=1, show_default=True, help="Of torch and of OpenCV.")
+@click.option("--network", type=int, help="Pixels along the swap's side at most.  [default: as many as the plate has]")
 @click.option("--model", type=click.Path(path_type=Path), help="Show what this model returns, not the true render.")
 @click.option("--looks", is_flag=True, help="Measure more settings of the look.")
-def main(shot_name: str, version: str | None, frames: str, threads: int, model: Path | None, looks: bool) -> None:
+def main(
+    shot_name: str,
+    version: str | None,
+    frames: str,
+    threads: int,
+    network: int | None,
+    model: Path | None,
+    looks: bool,
+) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     shot = load_shot(shot_name, synth_folder())
@@ -344,7 +375,7 @@ def main(shot_name: str, version: str | None, frames: str, threads: int, model: 
     more = {name: _with(SwapSettings(), changed) for name, changed in LOOKS.items()} if looks else {}
     more[OWN] = own_face
     loaded = None if model is None else load_swap_model(model, "A", "cpu")
-    found = run(shot, "A", version, wanted, {**METHODS, **more}, loaded)
+    found = run(shot, "A", version, wanted, {**METHODS, **more}, loaded, network)
     click.echo(f"{shot_name}, {len(wanted)} frames, the swap is {model or f'the render {version}'}")
     heads = "face dB|worst frame|flicker|seam|edge added|colour step|contrast ÷ plate's|CPU s"
     click.echo(f"| |{heads}|\n" + "|---" * 9 + "|")

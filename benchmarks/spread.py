@@ -53,7 +53,7 @@ def main() -> None:
     shot = load_shot(SHOT, synth_folder())
     for frame in FRAMES:
         click.echo(f"{SHOT} {frame}")
-        moment = load_moment(shot, frame, "A", shot.personas["A"], Colour(None))
+        moment = load_moment(shot, frame, "A", shot.personas["A"], Colour(None), network=1024)
         plate = warp_to_crop(moment.piece, moment.face, MEASURED_AT)
         swap = resize(moment.swap, (MEASURED_AT, MEASURED_AT)).contiguous()
         measure(plate, swap, face_matte(moment.face, MEASURED_AT, FOREHEAD))
