@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the bundled model again from the rendered training frames: stills -> shot faces -> facesets -> comb.
-# Usage: benchmarks/train_bundled.sh WORK     (six and a half hours on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
+# Usage: benchmarks/train_bundled.sh WORK     (seven and a half hours on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work="${1:?name a folder to work in}"
@@ -21,5 +21,11 @@ small=(--resolution 256 --width quarter --batch 6 --mirror --shape)
 # A short end without warp, at a low rate, brings back the sharpness that warp costs, and keeps what it taught.
 bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" --warp --iterations 20,20,60,550,500,400,5750 \
     --settle 0.1512 --learning-rate 4e-4 --settle-learning-rate 1e-5
-bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" --iterations 20,20,60,550,500,400,7051 \
-    --settle 0.02446 --learning-rate 1e-4 --settle-learning-rate 1e-5
+short_end=("${small[@]}" --learning-rate 1e-4 --settle-learning-rate 1e-5)
+bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" --iterations 20,20,60,550,500,400,7051 --settle 0.02446
+# Then the finest structure of a face counts for much more, and all of that once again.
+fine=(--detail-weight 1.5 --loss-span 0.1)
+bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${fine[@]}" --iterations 20,20,60,550,500,400,7367 --settle 0.0112145
+bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" "${fine[@]}" --warp --iterations 20,20,60,550,500,400,8367 \
+    --settle 0.02784 --learning-rate 3e-4 --settle-learning-rate 1.14e-4
+bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${fine[@]}" --iterations 20,20,60,550,500,400,8651 --settle 0.0211112
