@@ -122,8 +122,9 @@ def test_a_damaged_result_is_ranked_below_the_good_one_without_the_truth(evaluat
     assert evaluated.rank(damaged, figure) > evaluated.rank("good", figure)
 
 
+# Of the jitter it is boiling, not shaking: over five frames dlib shakes as much on a wrong and softer persona.
 @pytest.mark.parametrize(
-    ("damaged", "figure"), [("jittered", "jitter"), ("wrong persona", "margin"), ("no low bands", "colour_step")]
+    ("damaged", "figure"), [("jittered", "wobble"), ("wrong persona", "margin"), ("no low bands", "colour_step")]
 )
 def test_each_damage_has_a_figure_on_which_it_is_the_worst_of_all(evaluated: Evaluated, damaged, figure):
     assert all(evaluated.rank(damaged, figure) > evaluated.rank(o, figure) for o in set(evaluated.rows) - {damaged})
