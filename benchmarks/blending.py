@@ -106,7 +106,9 @@ def load_moment(
     piece = plate_to_model_space(plate, region, to_working, SPACE)
     known = _cut(display_channel(donor, "matte.face"), region)
     shown = torch.from_numpy(known)[None, None]
-    side, plate_px = _side(face, network), 1 / similarity_scale(face.unit_from_plate)
+    plate_px = 1 / similarity_scale(face.unit_from_plate)
+    # The power of two that holds the plate's crop, or the network's size where that is smaller.
+    side = blend_size(plate_px, network or math.ceil(plate_px))
     clear = clear_crop(piece, face, side, shown)
     donor_rgb = _own_tone(shot, version, donor, plate, region)
     from_working = colour.converter(SPACE.primaries, "lin_rec709_scene")
@@ -150,12 +152,6 @@ def _seen_through(crop: torch.Tensor, render: PlateRegion, face: Face, from_work
     crop_from_region = crop_from_unit(crop.shape[-1]) @ render.unit_from_region(face)
     back = warp(crop, np.linalg.inv(crop_from_region), render.size)
     return from_working(np.ascontiguousarray(from_model(back, SPACE)[0].permute(1, 2, 0).numpy()))
-
-
-def _side(face: Face, network: int | None) -> int:
-    """Side of the swap: the power of two that holds the plate's crop, or the network's where that is smaller."""
-    plate_px = 1 / similarity_scale(face.unit_from_plate)
-    return blend_size(plate_px, math.ceil(plate_px) if network is None else network)
 
 
 def _cut(picture: Picture, region: Region) -> Picture:

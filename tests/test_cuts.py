@@ -19,7 +19,8 @@ def changes(pictures: list[np.ndarray]) -> tuple[int, ...]:
 
 
 def small_of(picture: np.ndarray) -> np.ndarray:
-    return small_picture([picture[top:end] for top, end in strips(len(picture))])
+    rows = [picture[top:end] for top, end in strips(len(picture))]
+    return small_picture(np.concatenate(rows), len(rows))
 
 
 def test_a_cut_begins_a_new_shot() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import OpenImageIO as oiio
 import pytest
 
+import imagefiles
 from bodydouble.errors import PlateError
 from bodydouble.plates.glances import Glance
 from bodydouble.plates.images import glance_at_picture, read_plate
@@ -17,19 +19,10 @@ WIDTH, HEIGHT = 40, 200
 ROW_BY_ROW = ("none", "rle", "zips", "zip", "pxr24", "piz", "b44", "b44a", "dwaa")
 
 
-def save(path: Path, channels: str = "RGBA", kind: oiio.TypeDesc = oiio.HALF, **changes: object) -> Path:
-    """An EXR of noise; `changes` are fields of its spec or attributes."""
-    spec = oiio.ImageSpec(WIDTH, HEIGHT, len(channels), kind)
-    spec.channelnames = tuple(channels)
-    for name, value in changes.items():
-        if hasattr(spec, name):
-            setattr(spec, name, value)
-        else:
-            spec.attribute(name, value)
-    output = oiio.ImageOutput.create(str(path))
+def save(path: Path, channels: Sequence[str] = "RGBA", kind: oiio.TypeDesc = oiio.HALF, **changes: object) -> Path:
+    """A file of noise; `changes` as there."""
     pixels = np.random.default_rng(0).uniform(0.1, 0.9, (HEIGHT, WIDTH, len(channels))).astype(np.float32)
-    assert output.open(str(path), spec) and output.write_image(pixels) and output.close()
-    return path
+    return imagefiles.save(path, pixels, kind, channelnames=tuple(channels), **changes)
 
 
 def glance(path: Path) -> Glance:
@@ -87,7 +80,7 @@ def test_a_data_window_of_its_own_is_black_outside(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [oiio.FLOAT, oiio.HALF])
 def test_a_layer_and_floats_are_looked_at_likewise(tmp_path: Path, kind: oiio.TypeDesc) -> None:
     names = ("Z", "beauty.R", "beauty.G", "beauty.B", "id")
-    path = save(tmp_path / "a.exr", "abcde", kind, channelnames=names, PixelAspectRatio=2.0)
+    path = save(tmp_path / "a.exr", names, kind, PixelAspectRatio=2.0)
     whole, seen = read_plate(path), glance(path)
     assert seen.pixel_aspect == 2.0
     same(seen, whole, (0, 50, WIDTH, 60), (0, 0, WIDTH, HEIGHT))

@@ -14,34 +14,23 @@ import pytest
 from bodydouble.errors import OutputError, PlateError, UsageError
 from bodydouble.plates.exrscratch import write_scratch
 from bodydouble.plates.images import (
+    glance_at_picture,
     output_compression,
     read_headers,
     read_image,
-    read_picture,
     read_plate,
     write_image,
     write_plate,
 )
+from bodydouble.plates.plate import Plate
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.writing import atomic_path
+from imagefiles import save
 
 # Every half there is: NaNs of all payloads, infinities, denormals, -0.0.
 ALL_HALVES = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256)
 FLOATS = np.random.default_rng(1).integers(0, 2**32, (256, 256), np.uint32).view(np.float32)
 IDS = np.random.default_rng(2).integers(0, 2**32, (256, 256), np.uint32)
-
-
-def save(path: Path, pixels: np.ndarray, kind: oiio.TypeDesc, **changes: object) -> Path:
-    """A file made by OpenImageIO alone; `changes` are spec fields, or attributes when their name has a colon."""
-    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], kind)
-    for name, value in changes.items():
-        if hasattr(spec, name):
-            setattr(spec, name, value)
-        else:
-            spec.attribute(name, value)
-    output = oiio.ImageOutput.create(str(path))
-    assert output.open(str(path), spec) and output.write_image(np.ascontiguousarray(pixels)) and output.close()
-    return path
 
 
 def bits(pixels: np.ndarray) -> bytes:
@@ -56,29 +45,37 @@ def assert_same_pixels(a, b):
             assert bits(one.channel(name)) == bits(other.channel(name)), name
 
 
-@pytest.fixture
-def overscan(tmp_path: Path) -> Path:
+def save_overscan(path: Path, **changes: object) -> Path:
     """Half RGBA, display window 20×10 at (100, 50), data window two pixels larger on each side but the right."""
     pixels = np.random.default_rng(0).random((14, 20, 4)).astype(np.float16)
     pixels[3, 3], pixels[4, 4, 1] = (np.nan, np.inf, -np.inf, 1), -3.5
     place = {"x": 98, "y": 48, "full_x": 100, "full_y": 50, "full_width": 20, "full_height": 10}
-    return save(tmp_path / "overscan.1001.exr", pixels, oiio.HALF, **place, compression="piz", shot="sh010")
+    return save(path, pixels, oiio.HALF, **place, compression="piz", shot="sh010", **changes)
 
 
-def test_the_picture_alone_is_that_of_the_whole_file(overscan: Path, tmp_path: Path):
+@pytest.fixture
+def overscan(tmp_path: Path) -> Path:
+    return save_overscan(tmp_path / "overscan.1001.exr")
+
+
+def test_the_picture_alone_is_that_of_the_whole_file(tmp_path: Path):
+    tiles = {"tile_width": 16, "tile_height": 16}  # which are not read row by row
+    overscan = save_overscan(tmp_path / "overscan.1001.exr", **tiles)
     layered = save(
         tmp_path / "layers.exr",
         np.random.default_rng(0).random((6, 9, 6)).astype(np.float32),
         oiio.FLOAT,
         channelnames=("A", "beauty.R", "beauty.G", "beauty.B", "id", "Z"),
+        **tiles,
     )
-    for path, part in ((overscan, None), (layered, None)):
-        whole, seen = read_plate(path, part), read_picture(path, part)
+    for path in (overscan, layered):
+        whole, seen = read_plate(path), glance_at_picture(path)
+        assert isinstance(seen, Plate)
         assert bits(seen.rgb()) == bits(whole.rgb())
         assert (seen.width, seen.height, seen.attributes) == (whole.width, whole.height, whole.attributes)
         assert set(seen.main.channels) == set(whole.picture.rgb)
     with pytest.raises(PlateError, match=r"gone\.exr"):
-        read_picture(tmp_path / "gone.exr")
+        glance_at_picture(tmp_path / "gone.exr")
 
 
 def test_every_half_float_and_uint_bit_pattern_survives_in_one_mixed_part(tmp_path: Path):

@@ -82,7 +82,7 @@ class FrameDetections:
     made that much wider: a face that is squeezed is found badly, and no similarity lays it on an upright one.
     `solve_shot` brings them back to the plate's own.
 
-    `small`: the whole frame as a small grey picture (`cuts.small_picture`), which tells where the shot changes;
+    `small`: strips of the frame as a small grey picture (`cuts.small_picture`), which tells where the shot changes;
     `change`: how far it is from that of the frame before.
     """
 

@@ -8,7 +8,7 @@ a cut one. The correlation does not see exposure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -36,14 +36,13 @@ def strips(height: int) -> list[tuple[int, int]]:
     return [(top, min(top + STRIP_ROWS, height)) for top in range(first, height, apart)]
 
 
-def small_picture(strips_u8: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """The strips of a picture, h×W×3 each, as a grey one of `COLUMNS` columns.
+def small_picture(strips_u8: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """So many strips of a picture, one below the other, H×W×3, as a grey one of `COLUMNS` columns.
 
     It has a row for two strips, which are blurred into each other: what crosses a strip changes one, not a row.
     """
-    stride = max(1, strips_u8[0].shape[1] // (4 * COLUMNS))
-    sparse = np.concatenate(strips_u8)[:, ::stride]
-    small = shrink(sparse, max(1, len(strips_u8) // 2), COLUMNS) @ np.array([0.299, 0.587, 0.114])
+    stride = max(1, strips_u8.shape[1] // (4 * COLUMNS))
+    small = shrink(strips_u8[:, ::stride], max(1, count // 2), COLUMNS) @ np.array([0.299, 0.587, 0.114])
     return np.rint(small).astype(np.uint8)
 
 

@@ -21,6 +21,8 @@ from bodydouble.alignment.chips import CHIP_MARGIN, box_from_unit, shrink
 from bodydouble.alignment.cuts import COLUMNS, EVERY_ROW, small_picture, strips
 from bodydouble.alignment.geometry import apply, plate_from_square, similarity_scale
 from bodydouble.alignment.halfcodes import INFINITE, Codes, averaged, interpolated
+from bodydouble.plates.glances import Glance
+from bodydouble.plates.plate import Plate
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -33,8 +35,6 @@ CLOSE_UP = np.array([(0.19, 0.05), (0.81, 0.05), (1.06, 0.30), (1.06, 0.79), (0.
                      (-0.06, 0.30)])  # fmt: skip
 """What is looked at of a face that is followed, in the unit crop: landmarks lie between 0.2 and 0.93 of its height and
 patches around them reach 0.1 farther; the corners of an upright chip hold nothing that is asked for."""
-CLOSE_ROOM = 0.0
-"""Room around that, in sides of the crop: where the face is found the predictions are not quite where they began."""
 LUMINANCE = np.array([0.2722, 0.6741, 0.0537], np.float32)  # ACEScg
 MIDDLE_GREY = 0.18
 
@@ -65,25 +65,6 @@ class View:
     def unit_here(self, unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
         """The 3×3 from this picture to the unit crop."""
         return np.asarray(unit_from_plate @ np.linalg.inv(self.view_from_plate))
-
-
-class FramePixels(Protocol):
-    """A frame that is looked at: a `Plate`, or a `Glance` that reads what is asked for."""
-
-    @property
-    def width(self) -> int:
-        """Of the display window."""
-
-    @property
-    def height(self) -> int:
-        """Of the display window."""
-
-    @property
-    def pixel_aspect(self) -> float:
-        """Width of a pixel over its height."""
-
-    def half_rgb(self, region: Box) -> NDArray[np.float16]:
-        """As `Plate.half_rgb`."""
 
 
 class Views(Protocol):
@@ -121,7 +102,8 @@ class PictureViews:
     @cached_property
     def small(self) -> Pixels:
         image = self._view.image_u8
-        return small_picture([image[top:end] for top, end in strips(len(image))])
+        rows = [image[top:end] for top, end in strips(len(image))]
+        return small_picture(np.concatenate(rows), len(rows))
 
 
 class PlateViews:
@@ -133,7 +115,7 @@ class PlateViews:
 
     def __init__(
         self,
-        picture: FramePixels,
+        picture: Plate | Glance,
         convert: Callable[[np.ndarray], np.ndarray],
         linear: bool = False,
         face_px: float = FACE_PX,
@@ -155,8 +137,7 @@ class PlateViews:
         return self._seen(unit_from_plate, box, width * CHIP_MARGIN, width * ROOM)
 
     def close_up(self, unit_from_plate: NDArray[np.float64]) -> View:
-        room = CLOSE_ROOM / similarity_scale(unit_from_plate)
-        return self._seen(unit_from_plate, close_box(unit_from_plate), 0.0, room)
+        return self._seen(unit_from_plate, close_box(unit_from_plate), 0.0, 0.0)
 
     def _seen(self, unit_from_plate: NDArray[np.float64], box: NDArray[np.float64], reach: float, room: float) -> View:
         """A box with so much around it; `room`: as much again is made, so that the next may be found there."""
@@ -172,9 +153,7 @@ class PlateViews:
 
     @cached_property
     def small(self) -> Pixels:
-        shown = _encoded(self._sparse, self._curve)
-        ends = np.cumsum([len(range(top, end, EVERY_ROW)) for top, end in self._strips])
-        return small_picture(np.split(shown, ends[:-1]))
+        return small_picture(_encoded(self._sparse, self._curve), len(self._strips))
 
     @cached_property
     def _full(self) -> View:
@@ -251,7 +230,7 @@ def rows_of_faces(alignments: Iterable[NDArray[np.float64]], slack: float) -> tu
     """
     rows = []
     for unit_from_plate in alignments:
-        box, room = close_box(unit_from_plate), (CLOSE_ROOM + slack) / similarity_scale(unit_from_plate)
+        box, room = close_box(unit_from_plate), slack / similarity_scale(unit_from_plate)
         rows.append((box[1] - room, box[3] + room))
     return int(np.floor(min(top for top, _ in rows))), int(np.ceil(max(end for _, end in rows))) + 1
 

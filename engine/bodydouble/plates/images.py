@@ -28,8 +28,8 @@ from bodydouble.writing import atomic_path, scratch_folder
 
 __all__ = [
     "Header", "Part", "Plate", "Region", "check_compression", "glance_at_picture", "lossy_compression",
-    "output_compression", "output_compression_of", "picture_plate", "read_headers", "read_image", "read_picture",
-    "read_plate", "use_threads", "why_unsupported", "write_image", "write_plate",
+    "output_compression", "output_compression_of", "picture_plate", "read_headers", "read_image", "read_plate",
+    "use_threads", "why_unsupported", "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
@@ -87,35 +87,26 @@ def read_plate(path: str | Path, part: str | None = None, view: str | None = Non
         file.close()
 
 
-def read_picture(path: str | Path, part: str | None = None, view: str | None = None) -> Plate:
+def glance_at_picture(path: str | Path, part: str | None = None, view: str | None = None) -> Plate | Glance:
     """The picture of a file alone, for those who only look at it: of an EXR, R, G and B of one part, and nothing else
-    is unpacked. Attributes and windows are that part's. Errors: as `read_plate`, and for a file without a picture.
+    is unpacked. Attributes and windows are that part's. An EXR that packs few rows together is read row by row as it is
+    looked at, and stays open until then: what is damaged in rows that nobody looks at is not seen. Errors: as
+    `read_plate`, and for a file without a picture; also later.
     """
     path = Path(path)
-    file = _open(path)
-    try:
+    with ExitStack() as closing:
+        file = _open(path)
+        closing.callback(file.close)
         if file.format_name() != "openexr":
             return read_plate(path, part, view)
-        return _read_rgb(file, _described(file, path, part, view))
-    finally:
-        file.close()
-
-
-def glance_at_picture(path: str | Path, part: str | None = None, view: str | None = None) -> Plate | Glance:
-    """As `read_picture`, but an EXR that packs few rows together is read row by row as it is looked at, and stays open
-    until then. What is damaged in rows that nobody looks at is not seen. Errors: as `read_picture`, also later.
-    """
-    path = Path(path)
-    file = _open(path)
-    if file.format_name() == "openexr":
         described = _described(file, path, part, view)
         main = described.main
         packed = PACKED_ROWS.get(main.compression)
-        if packed is not None and main.tile is None:
-            alone = dataclasses.replace(described, parts=(main,), part=None)
-            return Glance(alone, lambda rows: _read_rgb(file, described, rows), packed)
-    file.close()
-    return read_picture(path, part, view)
+        if packed is None or main.tile is not None:
+            return _read_rgb(file, described)
+        closing.pop_all()
+    alone = dataclasses.replace(described, parts=(main,), part=None)
+    return Glance(alone, lambda rows: _read_rgb(file, described, rows), packed)
 
 
 def _read_rgb(file: oiio.ImageInput, described: Plate, rows: Rows | None = None) -> Plate:

@@ -67,10 +67,9 @@ def _scales(
     """
     found = []
     for _ in range(scale_count(result.shape[-1]) - 1):
-        inside = boxes if result.shape[-1] >= _BOXED_SIZE else None
-        found.append(contrast(result, truth, span, weight, inside))
+        found.append(contrast(result, truth, span, weight, boxes))
         result, truth = halved(result), halved(truth)
-        boxes = None if boxes is None else [box.halved() for box in boxes]
+        boxes = [box.halved() for box in boxes] if boxes and result.shape[-1] >= _BOXED_SIZE else None
         weight = None if weight is None else halved(weight)
     return [*found, _ssim(result, truth, span, weight)]
 
