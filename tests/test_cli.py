@@ -35,7 +35,8 @@ SURFACE = {
     "train": {
         "--out", "--add", "--to", "--replace", "--fine-tune", "--resolution", "--width", "--iterations",
         "--time-budget", "--batch", "--update", "--optimiser", "--learning-rate", "--settle-learning-rate",
-        "--settle", "--settle-form", "--loss", "--loss-span", "--detail-weight", "--l1-weight", "--eyes-mouth-weight",
+        "--settle", "--settle-form", "--loss", "--loss-span", "--detail-weight",
+        "--texture-weight", "--l1-weight", "--eyes-mouth-weight",
         "--similarity", "--exposure", "--balance", "--light", "--shape", "--warp", "--mirror", "--blur", "--grain",
         "--held-out", "--precision", "--seed", "--keep", "--preview-every", "--rights", "--tensorboard", "--cache",
         "--device", "--json",

@@ -87,6 +87,12 @@ def _switch(name: str, default: bool, help: str) -> Any:
     "Range of model space that a face fills; a smaller one makes faint detail count. 1 is the published loss.",
 )
 @setting_option(DEFAULT, "--detail-weight", "Adds a loss of the finest structure; 0 is the published loss.")
+@setting_option(
+    DEFAULT,
+    "--texture-weight",
+    "Adds a loss of how strong the finest structure is, wherever it lies: skin and lashes instead of wax. "
+    "For the end of a training, about 1; 0 is the published loss.",
+)
 @setting_option(DEFAULT, "--l1-weight", "Adds a mean absolute difference; 0 is the published loss.")
 @setting_option(
     DEFAULT,

@@ -113,6 +113,8 @@ class TrainSettings:
         loss: "masked" leaves the background of a swap free, "target-masked" wants it black.
         loss_span: range of model space that SSIM's constants belong to; a face fills a third, 1 is the published loss.
         detail_weight: weight of an additional loss of the finest structure; 0 is the published loss.
+        texture_weight: weight of an additional loss of how strong the finest structure is, wherever it lies; 0 is the
+            published loss.
         l1_weight: weight of an additional mean absolute difference, for colour; 0 is the published loss.
         eyes_mouth_weight: how many times as much eyes and mouth count as the rest of the face, from 32 px on; 1 is the
             published loss.
@@ -148,6 +150,7 @@ class TrainSettings:
     loss: Literal["masked", "target-masked"] = "masked"
     loss_span: float = 0.3
     detail_weight: float = 0.2
+    texture_weight: float = 0.0
     l1_weight: float = 0.5
     eyes_mouth_weight: float = 6.0
     jitter_degrees: float = 6.0
@@ -189,7 +192,9 @@ class TrainSettings:
         _require(0 <= self.settle < 1, f"settle is a share below 1, not {self.settle}")
         _require(self.loss in ("masked", "target-masked"), f"loss is masked or target-masked, not {self.loss}")
         _require(self.loss_span > 0, f"the loss's span is above 0, not {self.loss_span}")
-        _require(min(self.detail_weight, self.l1_weight) >= 0, "weights of the loss are not negative")
+        _require(
+            min(self.detail_weight, self.texture_weight, self.l1_weight) >= 0, "weights of the loss are not negative"
+        )
         _require(self.eyes_mouth_weight > 0, f"eyes and mouth count above 0 times, not {self.eyes_mouth_weight}")
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
         _require(self.optimiser in ("muon", "adam"), f"optimiser is muon or adam, not {self.optimiser}")

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from bodydouble.settings import TrainSettings
 from bodydouble.training.structure import WINDOW, Box, contrast, halved, shares, window_line, windowed
+from bodydouble.training.texture import strength_likeness
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST_SSIM = 16
@@ -138,8 +139,8 @@ def level_loss(
         result, truth: N×3×S×S in model space.
         matte: N×1×S×S face matte in [0, 1].
         level: 0..8.
-        settings: `loss` is its form; `loss_span`, `detail_weight`, `l1_weight` and `eyes_mouth_weight` are what it has
-            beyond the published one.
+        settings: `loss` is its form; `loss_span`, `detail_weight`, `texture_weight`, `l1_weight` and
+            `eyes_mouth_weight` are what it has beyond the published one.
         features: N×1×S×S, 1 on eyes and mouth, 0 away from them; None where they count like the rest.
     """
     truth = truth * matte
@@ -154,6 +155,9 @@ def level_loss(
         loss = 1 - _over_scales(scales)
         if settings.detail_weight:
             loss = loss + settings.detail_weight * (1 - scales[0].mean())
+        if settings.texture_weight:
+            alike = strength_likeness(shown, truth, matte, span, weight)
+            loss = loss + settings.texture_weight * (1 - alike).mean()
     if settings.l1_weight:
         # Picture by picture, like SSIM: a batch has the mean loss of its pictures.
         area = matte if weight is None else matte * weight

@@ -106,12 +106,16 @@ def _markdown(
         rate = f"{one.seconds:.0f} | {one.images_per_s:.1f}"
         yield f"| {one.level} | {one.size} | {one.iterations} | {one.images} | {rate} | {losses} |"
     yield "\nRebuilding crops that were held out, inside the matte, in model space:\n"
-    yield "| persona | crops in all | held out | MS-SSIM | PSNR, dB |"
-    yield "|---|---|---|---|---|"
+    yield "| persona | crops in all | held out | MS-SSIM | PSNR, dB | texture |"
+    yield "|---|---|---|---|---|---|"
     for persona in card.personas:
         found = figures.get(persona.name)
-        values = f"{found.crops} | {found.ms_ssim:.4f} | {found.psnr:.2f}" if found else "0 | – | –"
+        values = "0 | – | – | –"
+        if found:
+            texture = "–" if found.texture is None else f"{found.texture:.0%}"
+            values = f"{found.crops} | {found.ms_ssim:.4f} | {found.psnr:.2f} | {texture}"
         yield f"| {persona.name} | {persona.crops} | {values} |"
+    yield "\nTexture: how strong the two finest octaves are beside the true ones; far below 100 % faces look like wax."
     if document["events"]:
         yield "\nWhat happened:\n"
         yield from (f"- iteration {one['iteration']}: {one['event']}" for one in document["events"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from bodydouble.training.cropstore import PersonaCrops
 from bodydouble.training.features import feature_maps
 from bodydouble.training.losses import level_loss, ms_ssim
 from bodydouble.training.schedule import Phase
+from bodydouble.training.texture import SMALLEST_TEXTURE, strength_ratio
 
 QUICK_COUNT = 16
 """Held-out crops of each persona that are looked at while training."""
@@ -26,10 +28,17 @@ _CHUNK = 8
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Means over one persona's held-out crops, in model space inside the matte: MS-SSIM, PSNR in dB, how many crops."""
+    """Of one persona's held-out crops, in model space inside the matte.
+
+    Attributes:
+        ms_ssim, psnr: means; PSNR in dB.
+        texture: mean of how strong the two finest octaves are, as a share of the true ones; None below 32 pixels.
+        crops: how many there are.
+    """
 
     ms_ssim: float
     psnr: float
+    texture: float | None
     crops: int
 
 
@@ -80,7 +89,7 @@ def reconstruct(
     """Figures of each persona over all its held-out crops; personas without any are left out."""
     figures: dict[str, Reconstruction] = {}
     for name, one in crops.items():
-        similar, errors = [], []
+        similar, errors, strengths = [], [], []
         for index in one.held_out.split(_CHUNK) if len(one.held_out) else ():
             batch = reader.read(one, index, phase.level)
             result = _rebuilt(comb, batch.shown, name, phase, reader)
@@ -88,8 +97,11 @@ def reconstruct(
                 similar.append(float(ms_ssim(enlarged(got * matte), enlarged(truth * matte))))
                 error = float((((got - truth) ** 2) * matte).sum() / (3 * matte.sum()).clamp_min(1e-6))
                 errors.append(10 * math.log10(1 / max(error, 1e-10)))
+                if got.shape[-1] >= SMALLEST_TEXTURE:
+                    strengths.append(strength_ratio(got[None], truth[None], matte[None]))
         if similar:
-            figures[name] = Reconstruction(sum(similar) / len(similar), sum(errors) / len(errors), len(similar))
+            texture = fmean(strengths) if strengths else None
+            figures[name] = Reconstruction(fmean(similar), fmean(errors), texture, len(similar))
     return figures
 
 
