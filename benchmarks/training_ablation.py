@@ -128,6 +128,7 @@ def variants(resolution: int) -> dict[str, Variant]:
         "SSIM for a span of 1": Variant({"loss_span": 1.0}),
         "no detail term": Variant({"detail_weight": 0.0}),
         "SSIM for a span of 1, no detail term": Variant({"loss_span": 1.0, "detail_weight": 0.0}),
+        "texture term": Variant({"texture_weight": 1.0}),
         "eyes and mouth like the rest": Variant({"eyes_mouth_weight": 1.0}),
         "no light": Variant({"jitter_light": 0.0}),
         "mirror": Variant({"mirror": True}),

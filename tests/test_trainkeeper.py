@@ -82,6 +82,15 @@ def test_the_report_names_every_level_and_what_was_reached(trained):
     assert "ben" not in document["held_out"]
     text = (trained / "report.md").read_text()
     assert "| 2 | 16 |" in text and "| anna | 12 | 1 |" in text
+    assert document["held_out"]["anna"]["texture"] is None  # 16 px have no fine octaves
+
+
+def test_the_report_says_how_strong_the_finest_octaves_of_rebuilt_crops_are(facesets, tmp_path):
+    list(train(facesets, tmp_path / "cast.comb", replace(TINY_TRAINING, resolution=32, texture_weight=1.0)))
+    document = json.loads((tmp_path / "cast.comb" / "report.json").read_text())
+    texture = document["held_out"]["anna"]["texture"]
+    assert 0 < texture < 100
+    assert f"| {texture:.0%} |" in (tmp_path / "cast.comb" / "report.md").read_text()
 
 
 def test_going_on_from_an_earlier_state_leaves_no_fold_in_the_curve(tmp_path):
