@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import click
 import pytest
+from rich.console import Console
+from rich.progress import Progress as Bar
 
 from bodydouble import errors, events
+from bodydouble_cli.displays import TerminalBar
 from bodydouble_cli.exits import Terminated, exit_code_of
 from bodydouble_cli.info import facts_text
 from bodydouble_cli.main import cli, run
 from bodydouble_cli.options import DurationType, FramesType
-from bodydouble_cli.progress import failure_text, open_run
+from bodydouble_cli.progress import Reporting, failure_text, open_run
 
 SURFACE = {
     "demo": {"--out", "--device", "--json"},
@@ -152,6 +159,63 @@ def test_an_expected_failure_is_one_message_on_stderr_and_its_exit_code(failing,
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (errno.EACCES, 3, "here.exr: cannot be used (Permission denied)"),
+        (errno.EIO, 3, "here.exr: cannot be used (Input/output error)"),
+        (errno.ENOSPC, 4, "here.exr: cannot be written (the disk or your quota is full"),
+        (errno.EROFS, 4, "here.exr: cannot be written (Read-only file system)"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence_with_the_file_and_no_bug(failing, capsys, number, code, said):
+    assert failing(OSError(number, os.strerror(number), "here.exr")) == code
+    err = capsys.readouterr().err
+    assert said in err and "Check the path" in err
+    assert "Traceback" not in err
+
+
+READER_GOES = (
+    "import sys, click\n"
+    "from bodydouble.events import FrameDone\n"
+    "from bodydouble_cli.main import cli, main\n"
+    "from bodydouble_cli.progress import open_run\n"
+    "@cli.command()\n"
+    "@click.argument('format')\n"
+    "def slow(format):\n"
+    "    from bodydouble_cli.progress import Reporting\n"
+    "    with open_run('slow', frames=9, reporting=Reporting(format)) as run:\n"
+    "        sys.stdin.read()\n"
+    "        for frame in range(9):\n"
+    "            run.emit(FrameDone(frame))\n"
+    "main()\n"
+)
+
+
+@pytest.mark.parametrize(("format", "stream"), [("json", "stdout"), ("plain", "stderr")])
+def test_a_reader_that_goes_away_ends_the_run_with_4_and_no_traceback(tmp_path, format, stream):
+    """`bodydouble swap ... | head`: the frames after that would be done for nobody."""
+    (tmp_path / "slow.py").write_text(READER_GOES)
+    pipe = subprocess.PIPE
+    words = [sys.executable, str(tmp_path / "slow.py"), "slow", format]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdin is not None
+        getattr(child, stream).close()
+        child.stdin.close()
+        other = child.stderr if stream == "stdout" else child.stdout
+        assert other is not None
+        said = other.read()
+    assert child.returncode == 4
+    assert "Traceback" not in said and "Exception ignored" not in said
+    if stream == "stdout":
+        assert "the other end of the pipe is closed" in said
+
+
+def test_a_name_that_is_no_text_is_2_and_named(capsys):
+    assert run(["info", os.fsdecode(b"plate\xff.exr")]) == 2
+    assert r"'plate\xff.exr': this is not UTF-8" in capsys.readouterr().err
+
+
 def test_the_out_of_memory_error_of_torch_is_33():
     import torch
 
@@ -267,6 +331,30 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr_and_results_on_std
     ]
 
 
+@pytest.mark.parametrize(
+    ("format", "said"), [("plain", "[2/4] frame 1002 no face"), ("deadline", "Progress: 50% frame 1002 no face")]
+)
+def test_a_frame_that_turns_out_to_have_no_face_is_counted_once(capsys, format, said):
+    with pytest.raises(errors.FramesFailedError), open_run("align", frames=4, reporting=Reporting(format)) as shown:
+        for frame in (1001, 1002):
+            shown.emit(events.FrameDone(frame))
+        shown.emit(events.FrameFailed(1001, "no_face", "what was found is no convincing face"))
+        shown.emit(events.FrameFailed(1002, "no_face", "what was found is no convincing face"))
+    shown_lines = "".join(capsys.readouterr())
+    assert shown_lines.count("done") == 2
+    assert said in shown_lines
+
+
+def test_on_a_terminal_a_frame_moves_the_bar_once():
+    with ExitStack() as stack:
+        bar = stack.enter_context(Bar("{task.description}", console=Console(file=io.StringIO())))
+        display = TerminalBar(bar)
+        display.show(events.RunStarted("align", "0.1.0", 2))
+        for event in (events.FrameDone(1), events.FrameDone(2), events.FrameFailed(2, "no_face", "none")):
+            display.show(event)
+        assert bar.tasks[0].completed == 2
+
+
 def test_what_every_frame_says_is_shown_once_until_it_changes(capsys):
     with open_run("swap") as shown:
         for frame, message in ((1, "lossy"), (2, "lossy"), (3, "copied"), (4, "lossy")):
@@ -370,6 +458,22 @@ def test_align_lists_frames_without_a_face_and_is_4_but_writes_the_sidecar(empty
     assert "1001-1002 no face" in err
     assert sidecar.is_file()
     assert run(["info", str(sidecar)]) == 0
+
+
+def test_align_tells_of_a_hole_before_the_work_with_the_frames_that_are_there(empty_plate, tmp_path, capsys):
+    os.rename(tmp_path / "plate.1002.exr", tmp_path / "plate.1004.exr")
+    assert run(["align", empty_plate, "-o", str(tmp_path / "shot.faces.json"), "--colorspace", "ACEScg"]) == 3
+    err = capsys.readouterr().err
+    assert "no frame 1002-1003; render it, or say --frames 1001,1004." in err
+    assert "[1/" not in err
+
+
+def test_align_finds_out_that_it_cannot_write_before_the_work(empty_plate, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "shot.faces.json", tmp_path):
+        assert run(["align", empty_plate, "-o", str(out), "--colorspace", "ACEScg", "--overwrite"]) == 4
+        err = capsys.readouterr().err
+        assert f"{out}: cannot be written" in err and "[1/" not in err
 
 
 def test_align_keeps_an_existing_sidecar_unless_told_to_overwrite(empty_plate, tmp_path, capsys):

@@ -69,6 +69,56 @@ def test_scene_linear_spaces_are_told_from_encoded_ones(colour: Colour):
     assert not colour.is_linear("ACEScct") and not colour.is_linear("sRGB - Texture")
 
 
+AP0_FROM_AP1 = "0.695452241357, 0.140678696471, 0.163869062172, 0, 0.044794563372, 0.859671118456, 0.095534318172, 0, \
+-0.005525882558, 0.004025210306, 1.001500672252, 0, 0, 0, 0, 1"
+AP0_FROM_REC709 = "0.439632981919, 0.382988698152, 0.177378319929, 0, 0.089776443434, 0.813439428749, 0.096784127817, \
+0, 0.017541170383, 0.111546553302, 0.870912276315, 0, 0, 0, 0, 1"
+SHOWS = "displays: {d: [!<View> {name: v, colorspace: lin}]}\n"
+RULES = "file_rules: [!<Rule> {name: Default, colorspace: lin}]\n"
+VERSION_1 = "ocio_profile_version: 1\nroles: {default: lin, scene_linear: lin}\n" + SHOWS
+VERSION_2 = "ocio_profile_version: 2\nroles: {default: lin, aces_interchange: ap0}\n" + SHOWS + RULES
+WITHOUT_ACESCG = {
+    # As the ACES configs of OpenColorIO 1 name it.
+    "another name": VERSION_1
+    + f"""
+colorspaces:
+  - !<ColorSpace> {{name: ACES - ACES2065-1, isdata: false}}
+  - !<ColorSpace> {{name: lin, to_reference: !<MatrixTransform> {{matrix: [{AP0_FROM_REC709}]}}}}
+  - !<ColorSpace> {{name: ACES - ACEScg, to_reference: !<MatrixTransform> {{matrix: [{AP0_FROM_AP1}]}}}}
+""",
+    "a role": VERSION_2
+    + f"""
+colorspaces:
+  - !<ColorSpace> {{name: ap0}}
+  - !<ColorSpace> {{name: lin, to_scene_reference: !<MatrixTransform> {{matrix: [{AP0_FROM_REC709}]}}}}
+""",
+    "a role, another reference": VERSION_2
+    + f"""
+colorspaces:
+  - !<ColorSpace> {{name: lin}}
+  - !<ColorSpace> {{name: ap0, from_scene_reference: !<MatrixTransform> {{matrix: [{AP0_FROM_REC709}]}}}}
+""",
+}
+
+
+@pytest.mark.parametrize("how", WITHOUT_ACESCG)
+def test_a_config_that_says_how_it_relates_to_aces_has_the_working_space(how: str, tmp_path: Path):
+    (tmp_path / "show.ocio").write_text(WITHOUT_ACESCG[how])
+    show = pickle.loads(pickle.dumps(Colour(tmp_path / "show.ocio")))
+    pixels = np.array([[[0.18, 0.5, 20.0], [-0.1, 0.0, 1.0]]], np.float32)
+    working = show.converter("lin", "ACEScg")(pixels)
+    np.testing.assert_allclose(working, pixels @ np.transpose(ACESCG_FROM_REC709), atol=2e-5)
+    np.testing.assert_allclose(show.converter("ACEScg", "lin")(working), pixels, atol=2e-5)
+    assert show.is_linear("ACEScg")
+
+
+def test_a_config_that_does_not_is_told_the_way_out(tmp_path: Path):
+    text = "colorspaces: [!<ColorSpace> {name: lin}]\n"
+    (tmp_path / "show.ocio").write_text(VERSION_2.replace(", aces_interchange: ap0", "") + text)
+    with pytest.raises(UnknownColourSpaceError, match=r"show\.ocio .*ACEScg.*aces_interchange.*--ocio"):
+        Colour(tmp_path / "show.ocio").converter("lin", "ACEScg")
+
+
 def test_an_unknown_space_is_an_error_with_near_names(colour: Colour):
     with pytest.raises(UnknownColourSpaceError, match=r'"ACESgc".*Did you mean:.*ACEScg'):
         colour.resolve("ACESgc")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bodydouble.demo import BUNDLED, PERSONA
+from pathlib import Path
+
+import pytest
+
+from bodydouble.demo import BUNDLED, PERSONA, demo
+from bodydouble.errors import OutputError
 from bodydouble.network.checkpoint import load_comb
 from bodydouble.plates.images import read_plate
 from bodydouble.plates.sequences import PlateSequence
@@ -37,3 +42,9 @@ def test_every_bundled_persona_carries_a_rights_record() -> None:
     for one in card.personas:
         assert one.rights is not None
         assert "rendered" in rights_from_document(one.rights).performer
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/demo.*cannot be written"):
+        next(demo(tmp_path / "file" / "demo"))

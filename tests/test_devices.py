@@ -38,9 +38,12 @@ def test_the_processor_is_always_there():
     assert pick_device("cpu") == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["", "banana", "cuda:99", "gpu", "cpu:x"])
-def test_a_device_that_cannot_be_used_is_a_usage_error_that_names_it_and_the_doctor(name):
-    with pytest.raises(UsageError, match="doctor") as caught:
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("cuda:99", "doctor"), ("", "write auto, cpu"), ("gpu", "write auto, cpu"), ("cpu:x", "write auto, cpu")],
+)
+def test_a_device_that_cannot_be_used_is_a_usage_error_that_names_it_and_the_way_out(name, way):
+    with pytest.raises(UsageError, match=way) as caught:
         pick_device(name)
     assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
 

@@ -64,6 +64,15 @@ def test_an_unusable_colour_config_is_a_finding_that_names_it(tmp_path):
     assert "none.ocio" in check.detail
 
 
+def test_a_colour_config_without_the_working_space_is_a_finding_with_the_way_out(tmp_path):
+    (tmp_path / "show.ocio").write_text(
+        "ocio_profile_version: 2\nroles: {default: lin}\nfile_rules: [!<Rule> {name: Default, colorspace: lin}]\n"
+        "displays: {d: [!<View> {name: v, colorspace: lin}]}\ncolorspaces: [!<ColorSpace> {name: lin}]\n"
+    )
+    check = by_name(examine(str(tmp_path / "show.ocio")))["colour config"]
+    assert check.status == "missing" and "aces_interchange" in check.remedy
+
+
 def test_missing_face_models_are_a_finding(monkeypatch, tmp_path):
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
     check = by_name(examine())["landmark model"]

@@ -251,6 +251,36 @@ def test_a_folder_that_may_not_be_written_fails_the_frames_with_the_reason(capsy
         assert digests(out) == {}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_plate_that_may_not_be_read_is_told_in_a_sentence_and_its_folder_too(capsys):
+    with tempfile.TemporaryDirectory() as folder:
+        words = tiny_shot(Path(folder), [1001, 1002])
+        plates = Path(folder) / "plates"
+        (plates / "plate.1002.exr").chmod(0o600)
+        Path(folder).chmod(0o777)
+        os.seteuid(65534)
+        try:
+            codes = [run([*words, "-o", str(Path(folder) / "out")])]
+            os.seteuid(0)
+            plates.chmod(0o700)
+            os.seteuid(65534)
+            codes += [run([*words, "-o", str(Path(folder) / "out2")]), run(["info", str(plates)])]
+        finally:
+            os.seteuid(0)
+        err = capsys.readouterr().err
+        assert codes == [4, 3, 3]
+        assert "plate.1002.exr: cannot be used (Permission denied). Check" in err
+        assert "Traceback" not in err and "Errno" not in err
+
+
+def test_a_run_without_a_single_result_names_no_frames_as_its_output(tmp_path, capsys):
+    words = tiny_shot(tmp_path, [1001], without_face=[1001])
+    assert run([*words, "-o", str(tmp_path / "out")]) == 4
+    assert capsys.readouterr().out == ""
+    assert run([*words, "-o", str(tmp_path / "out"), "--on-no-face", "plate"]) == 0
+    assert capsys.readouterr().out == f"frames  {tmp_path / 'out' / 'plate.####.exr'}\n"
+
+
 def test_a_plate_folder_that_vanishes_is_a_failure_and_no_missing_frame_whatever_the_rule(tmp_path, capsys):
     words = tiny_shot(tmp_path / "shot", range(1001, 1021))
     from bodydouble.swap.framesteps import read

@@ -301,6 +301,13 @@ def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path):
         read_plate(tmp_path)
 
 
+def test_a_name_that_is_not_utf_8_is_refused_in_a_sentence(overscan: Path, tmp_path: Path):
+    odd = tmp_path / os.fsdecode(b"plate\xff.exr")
+    odd.write_bytes(overscan.read_bytes())
+    with pytest.raises(PlateError, match=r"plate.*\.exr.*not UTF-8; rename it"):
+        read_plate(odd)
+
+
 def test_a_file_that_is_no_image_is_refused_by_name(tmp_path: Path):
     (tmp_path / "text.exr").write_text("no image")
     (tmp_path / "empty.exr").touch()

@@ -77,6 +77,15 @@ def test_negative_frames_are_found_and_named(tmp_path: Path):
     assert plate.frames == (-2, -1, 0) and plate.path(-2).name == "a.-002.exr"
 
 
+@pytest.mark.parametrize("names", [("-2", "-1", "0", "1"), ("-0002", "-0001", "00000", "00001"), ("8", "9", "10")])
+def test_a_folder_of_frames_below_zero_or_unpadded_is_the_whole_sequence(tmp_path: Path, names: tuple[str, ...]):
+    for name in names:
+        (tmp_path / f"a.{name}.exr").touch()
+    plate = PlateSequence.find(tmp_path)
+    assert plate.frames == tuple(map(int, names))
+    assert [plate.path(frame).name for frame in plate.frames] == [f"a.{name}.exr" for name in names]
+
+
 def test_files_padded_otherwise_do_not_belong_to_the_pattern(tmp_path: Path):
     for name in ("a.001.exr", "a.0002.exr", "a.10003.exr"):
         (tmp_path / name).touch()
@@ -93,6 +102,8 @@ def test_nothing_found_names_the_pattern_and_near_files(folder: Path):
         PlateSequence.find(folder / "sh010_v003.####.exr")
     with pytest.raises(PlateError, match="does not exist"):
         PlateSequence.find(folder / "nowhere" / "a.####.exr")
+    with pytest.raises(PlateError, match=r"Its folder has notes\.txt, sh010_v002\.1001\.exr"):
+        PlateSequence.find(folder / "q.####.tif")
 
 
 def test_two_places_for_the_number_are_a_usage_error(folder: Path):

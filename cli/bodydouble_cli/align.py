@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bodydouble.errors import UsageError
+from bodydouble.errors import PlateError, UsageError
 from bodydouble.events import FrameDone, FrameFailed
 from bodydouble.settings import AlignSettings
 from bodydouble_cli.exits import EXIT_CODES
@@ -27,6 +28,7 @@ from bodydouble_cli.progress import Reporting, open_run
 if TYPE_CHECKING:
     from bodydouble.alignment.aligning import FrameDetections
     from bodydouble.plates.frames import FrameRange
+    from bodydouble.plates.sequences import PlateSequence
 
 DEFAULT = AlignSettings()
 
@@ -116,6 +118,7 @@ def align(
     from bodydouble.alignment.shotfaces import write_shot_faces
     from bodydouble.alignment.trackexchange import check_moved, read_moved, write_nuke_tracks
     from bodydouble.plates.reading import colour_notice, find_plate
+    from bodydouble.writing import check_writable
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; say --overwrite to replace it.")
@@ -124,6 +127,9 @@ def align(
     settings = AlignSettings(beta=beta, smoothing=smoothing, stills=stills, handles=handles, landmarker=landmarker)
     sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
+    if faces is None:
+        _check_holes(sequence, wanted)
+    check_writable(out)
     empty: list[int] = []
     colour = open_colour(ocio)
     with open_run("align", frames=len(wanted), reporting=reporting) as run:
@@ -170,3 +176,14 @@ def align(
             for _ in write_overlays(sequence, wanted, shot, overlay, colour, colorspace):
                 pass
             run.output("overlay", overlay)
+
+
+def _check_holes(plate: PlateSequence, wanted: Sequence[int]) -> None:
+    """Before long work. Errors: PlateError that names the frames that are not there, and the range without them."""
+    from bodydouble.plates.frames import FrameRange
+
+    there = set(plate.frames)
+    if holes := [frame for frame in wanted if frame not in there]:
+        rest = [frame for frame in wanted if frame in there]
+        way = f"render it, or say --frames {FrameRange.of(rest)}" if rest else f"there are {plate.range}"
+        raise PlateError(f"{plate.pattern}: there is no frame {FrameRange.of(holes)}; {way}.")

@@ -68,12 +68,30 @@ class _News:
         return replace(event, message="") if reason == last else event
 
 
+class _Counted:
+    """Counts frames, each once: one that was done in passing may turn out to have no face in the end."""
+
+    def __init__(self) -> None:
+        self._frames: set[int] = set()
+
+    def count(self, event: events.Event) -> bool:
+        """Counts the frame that an event is about, if it is about one; whether it is new."""
+        if not isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
+            return False
+        before = len(self._frames)
+        self._frames.add(event.frame)
+        return len(self._frames) > before
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+
 class PlainLines:
     """One flushed line per event, for logs."""
 
     def __init__(self) -> None:
         self._total = 0
-        self._count = 0
+        self._counted = _Counted()
         self._news = _News()
 
     def show(self, event: events.Event) -> None:
@@ -82,11 +100,10 @@ class PlainLines:
             event = self._news.of(event)
         if isinstance(event, events.RunStarted):
             self._total = event.frames
-        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
-            self._count += 1
+        self._counted.count(event)
         text = plain_text(event)
         if text and isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._total:
-            text = f"[{self._count}/{self._total}] {text}"
+            text = f"[{len(self._counted)}/{self._total}] {text}"
         if text:
             print(text, file=sys.stderr, flush=True)
         if isinstance(event, events.RunDone):
@@ -100,6 +117,7 @@ class TerminalBar:
         self._bar = bar
         self._task: TaskID | None = None
         self._stage = ""
+        self._counted = _Counted()
         self._news = _News()
 
     def show(self, event: events.Event) -> None:
@@ -122,7 +140,7 @@ class TerminalBar:
         elif isinstance(event, events.FrameDone) and self._news.of(event).message:
             self._bar.console.print(f"frame {event.frame}: {event.message}", markup=False, highlight=False)
         if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._task is not None:
-            self._bar.update(self._task, advance=1, note=f"frame {event.frame}")
+            self._bar.update(self._task, advance=int(self._counted.count(event)), note=f"frame {event.frame}")
 
     def _begin(self, stage: str, total: int) -> None:
         self._stage = stage
@@ -162,15 +180,14 @@ class FarmLines:
         self._lines_of = lines_of
         self._started = time.monotonic()
         self._total = 0
-        self._count = 0
+        self._counted = _Counted()
 
     def show(self, event: events.Event) -> None:
         """Writes the event's lines, if it has any."""
         if isinstance(event, events.RunStarted):
             self._total = event.frames
-        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
-            self._count += 1
-        percent = min(100.0, 100 * self._count / self._total) if self._total else 0.0
+        self._counted.count(event)
+        percent = min(100.0, 100 * len(self._counted) / self._total) if self._total else 0.0
         if isinstance(event, events.Progress) and event.total:
             percent = min(100.0, 100 * event.done / event.total)
         for line in self._lines_of(event, percent, time.monotonic() - self._started):

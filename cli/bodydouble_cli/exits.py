@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import click
 
-from bodydouble.errors import BodydoubleError, OutOfMemoryError, is_out_of_memory
+from bodydouble.errors import BodydoubleError, OutOfMemoryError, from_system, is_out_of_memory
 
 BUG = 1
 OUT_OF_MEMORY = OutOfMemoryError.exit_code
@@ -46,7 +48,10 @@ def exit_code_of(problem: BaseException) -> int:
         return TERMINATED
     if isinstance(problem, KeyboardInterrupt | click.Abort | Cancelled):
         return INTERRUPTED
-    return OUT_OF_MEMORY if is_out_of_memory(problem) else BUG
+    if is_out_of_memory(problem):
+        return OUT_OF_MEMORY
+    # Disks, permissions and pipes are no bugs, wherever in the code they show.
+    return from_system(problem).exit_code if _is_from_system(problem) else BUG
 
 
 def message_of(problem: BaseException) -> str | None:
@@ -63,4 +68,8 @@ def message_of(problem: BaseException) -> str | None:
         return "Cancelled."
     if is_out_of_memory(problem):
         return f"Out of memory: {str(problem).splitlines()[0] if str(problem) else 'no details'}"
-    return None
+    return str(from_system(problem)) if _is_from_system(problem) else None
+
+
+def _is_from_system(problem: BaseException) -> TypeGuard[OSError]:
+    return isinstance(problem, OSError) and problem.errno is not None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import click
 
 import bodydouble
+from bodydouble.errors import UsageError, from_system, is_text
 from bodydouble_cli.align import align
 from bodydouble_cli.daemon import daemon
 from bodydouble_cli.demo import demo
@@ -37,6 +42,13 @@ class InOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names as they were added."""
         return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As ever, but a reader that has gone is ours to tell of: click would end with the exit code of a bug."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as problem:
+            raise from_system(problem) from problem
 
 
 @click.group(
@@ -77,6 +89,7 @@ for command in COMMANDS:
 def run(arguments: Sequence[str]) -> int:
     """Runs the command line and returns its exit code; prints what went wrong to standard error."""
     try:
+        _check_text(arguments)
         result = cli.main(args=list(arguments), prog_name="bodydouble", standalone_mode=False)
     except click.ClickException as problem:
         problem.show()
@@ -86,13 +99,38 @@ def run(arguments: Sequence[str]) -> int:
         if message is None:
             traceback.print_exc()
         else:
-            click.echo(f"bodydouble: {message}", err=True)
+            with suppress(OSError):
+                click.echo(f"bodydouble: {message}", err=True)
         return exit_code_of(problem)
+    finally:
+        _let_go_of_broken_streams()
     # Outside standalone mode click returns the code of `ctx.exit`, as --help and --version use it.
     return result if isinstance(result, int) else 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Errors: UsageError for a word that is no text here: the libraries take file names as UTF-8."""
+    for word in arguments:
+        if not is_text(word):
+            shown = ascii(os.fsencode(word))[1:]
+            raise UsageError(f"{shown}: this is not UTF-8; rename the file, or set LC_ALL=C.UTF-8 if it is.")
+
+
+def _let_go_of_broken_streams() -> None:
+    """Python flushes them once more at its end, and would make 120 of the exit code where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def main() -> None:
     """Entry point of the `bodydouble` command."""
     catch_signals()
+    # It warns of a home folder that it cannot write to, which a farm's log scanner takes for a failure.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(run(sys.argv[1:]))

@@ -119,6 +119,7 @@ def swap(
             run.notice(notice)
         if read_card(model).persona(persona).rights is None:
             run.notice(check_rights(None, persona, date.today(), production) or "")
+        there = False
         if shot is None:
             run.notice("no --faces: the whole plate is aligned first.")
         for result in swap_sequence(
@@ -143,8 +144,10 @@ def swap(
             draft=draft,
         ):
             run.emit(_event(result))
-        run.output("frames", target.pattern)
-        if patches is not None:
+            there = there or result.path is not None
+        if there:
+            run.output("frames", target.pattern)
+        if there and patches is not None:
             run.output("patches", patches.pattern)
 
 

@@ -14,6 +14,7 @@ from bodydouble.plates.sequences import PlateSequence
 from bodydouble.reviews.reviewing import review
 from bodydouble.settings import AlignSettings, SwapSettings
 from bodydouble.swap.swapping import swap_sequence
+from bodydouble.writing import check_writable
 
 BUNDLED = Path(__file__).parent / "bundled"
 PERSONA = "A"
@@ -38,7 +39,7 @@ def demo(out: Path, device: str = "auto") -> Iterator[DemoEvent]:
     plate = PlateSequence.find(BUNDLED / "sh010")
     frames = plate.frames
     colour = Colour(None)
-    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out / "shot.faces.json")
     settings = AlignSettings()
     measured = []
     for found in align_frames(plate, frames, colour, None, settings):

@@ -15,7 +15,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 import bodydouble
-from bodydouble.errors import InputError, how_to_install
+from bodydouble.errors import InputError, UnknownColourSpaceError, how_to_install
 
 Status = Literal["ok", "missing", "optional", "attention"]
 
@@ -165,9 +165,13 @@ def _device() -> Check:
 
 
 def _colour_config(ocio: str | None) -> Check:
-    from bodydouble.plates.colour import Colour
+    from bodydouble.plates.colour import WORKING_SPACE, Colour
 
     colour = Colour(ocio)
+    try:
+        colour.resolve(WORKING_SPACE)
+    except UnknownColourSpaceError as problem:
+        return Check("colour config", "missing", colour.name, str(problem))
     return Check("colour config", "ok", f"{colour.name}, {len(colour.spaces())} colour spaces")
 
 

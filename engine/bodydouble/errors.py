@@ -23,6 +23,7 @@ Anything that is not a `BodydoubleError` is a bug and shows a traceback (exit co
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -105,6 +106,36 @@ def is_out_of_memory(problem: BaseException) -> bool:
         return True
     # torch's host allocator raises a bare RuntimeError; libraries in C++ hand their own exception on as text.
     return "DefaultCPUAllocator: can't allocate memory" in str(problem) or "std::bad_alloc" in str(problem)
+
+
+CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPIPE})
+
+
+def system_reason(problem: OSError) -> str:
+    """What the operating system said, in words that name the way out where there is one."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk or your quota is full; free some space and run it again"
+    return problem.strerror or str(problem)
+
+
+def from_system(problem: OSError) -> BodydoubleError:
+    """What went wrong with a file, where nobody who knows more about it has said so already."""
+    if problem.errno == errno.EPIPE:
+        return OutputError("nobody reads what is written here any more: the other end of the pipe is closed.")
+    kind = OutputError if problem.errno in CANNOT_WRITE else InputError
+    if problem.filename is None:
+        return kind(f"the system refused: {system_reason(problem)}.")
+    verb = "cannot be written" if kind is OutputError else "cannot be used"
+    return kind(f"{problem.filename}: {verb} ({system_reason(problem)}). Check the path, its permissions and its disk.")
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, as the libraries take it; on disk it may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def near_names(name: str, known: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
@@ -12,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bodydouble.errors import OutputError
+from bodydouble.errors import OutputError, system_reason
 
 TRIED_BYTES = 1 << 20
 TEMPORARY = re.compile(r"\.(.+)\.\d+-[0-9a-f]{8}\.tmp")
@@ -37,7 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({_reason(error, path.parent)}).") from error
+        raise OutputError(f"{path}: cannot be written ({system_reason(error)}).") from error
     except OutputError as error:
         reason = _reason_by_trying(temporary)
         if reason is None:
@@ -46,6 +45,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_writable(path: Path) -> None:
+    """Before long work: find out whether a file can be written where `path` is meant to be.
+
+    Its folder is made when missing; the file, if it is there, is not touched. Errors: OutputError as of `atomic_path`.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: cannot be written (it is a folder).")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({system_reason(error)}).") from error
 
 
 def remove_stale(paths: Iterable[Path], age_s: float = STALE_AFTER_S) -> None:
@@ -93,12 +107,6 @@ def _flush_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def _reason(error: OSError, folder: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk or your quota is full; free some space and run it again"
-    return error.strerror or str(error)
-
-
 def _reason_by_trying(path: Path) -> str | None:
     """Why nothing more can be written to a file: image libraries do not pass on what the system said."""
     try:
@@ -106,5 +114,5 @@ def _reason_by_trying(path: Path) -> str | None:
             file.write(bytes(TRIED_BYTES))
         _flush(path)
     except OSError as error:
-        return _reason(error, path.parent)
+        return system_reason(error)
     return None

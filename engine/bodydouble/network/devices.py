@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 import torch
 
 from bodydouble.errors import UsageError
+
+DEVICE_NAMES = r"auto|(?:cpu|cuda|mps|xpu)(?::\d+)?"
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -29,6 +32,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
+        if re.fullmatch(DEVICE_NAMES, name) is None:
+            raise UsageError(f"{name!r} is no device; write auto, cpu, cuda, cuda:1 or mps.") from error
         raise UsageError(
             f"device {name!r} cannot be used ({str(error).splitlines()[0]}); see 'bodydouble doctor'."
         ) from error

@@ -29,6 +29,10 @@ LUMINANCE = (0.2722287, 0.6740818, 0.0536895)
 """Y of its R, G and B (AP1, S-2014-004)."""
 SRGB_NAMES = ("srgb_rec709_scene", "srgb_texture", "srgb_tx", "Utility - sRGB - Texture", "sRGB")
 NAME_IT = "Name it with --colorspace."
+NO_WORKING_SPACE = (
+    f"does not say where {WORKING_SPACE} lies, in which the network works; give it a role aces_interchange, or name "
+    "another config with --ocio."
+)
 LOG_SUFFIXES = frozenset({".dpx", ".cin"})
 ENCODED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".tga", ".webp"})
 # Linear spaces by the CIE xy of red, green, blue and white, as `chromaticities` in EXR stores them.
@@ -70,6 +74,8 @@ class Colour:
             raise InputError(
                 f"{self.source}: no usable OpenColorIO config ({reason}). Check --ocio or $OCIO."
             ) from error
+        if self._find(WORKING_SPACE) is None:
+            _add_working_space(self._config)
 
     def __repr__(self) -> str:
         return f"Colour({self.source!r})"
@@ -90,6 +96,8 @@ class Colour:
         """The config's name of a space given by name, alias or role, in any case. Errors: UnknownColourSpaceError."""
         found = self._find(name)
         if found is None:
+            if name == WORKING_SPACE:
+                raise UnknownColourSpaceError(f"{self.name} {NO_WORKING_SPACE}")
             known = [
                 alias for space in self._config.getColorSpaces() for alias in (space.getName(), *space.getAliases())
             ]
@@ -243,3 +251,24 @@ class Colour:
             return result
 
         return convert
+
+
+def _add_working_space(config: ocio.Config) -> None:
+    """ACEScg for a config that has it under another name or not at all, where it says how it relates to ACES.
+
+    That is the role `aces_interchange` or, as in OpenColorIO's own tools, a space that behaves like a known one.
+    """
+    built_in = ocio.Config.CreateFromBuiltinConfig(BUILT_IN_CONFIG.removeprefix("ocio://"))
+    try:
+        ours, theirs = ocio.Config.IdentifyInterchangeSpace(
+            config, config.getRoleColorSpace(ocio.ROLE_SCENE_LINEAR), built_in, WORKING_SPACE
+        )
+        to_theirs = built_in.getProcessor(WORKING_SPACE, theirs).createGroupTransform()
+    except OCIO_ERRORS:
+        return
+    known = config.getColorSpace(ours)
+    to_reference = known.getTransform(ocio.COLORSPACE_DIR_TO_REFERENCE)
+    if to_reference is None and (away := known.getTransform(ocio.COLORSPACE_DIR_FROM_REFERENCE)) is not None:
+        to_reference = ocio.GroupTransform([away], ocio.TRANSFORM_DIR_INVERSE)
+    steps = [to_theirs] if to_reference is None else [to_theirs, to_reference]
+    config.addColorSpace(ocio.ColorSpace(name=WORKING_SPACE, toReference=ocio.GroupTransform(steps)))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
-from bodydouble.errors import OutputError, PlateError, UsageError, near_names
+from bodydouble.errors import OutputError, PlateError, UsageError, is_text, near_names
 from bodydouble.plates.exrheader import STRUCTURE, Attributes, put_attributes, read_attributes
 from bodydouble.plates.exrscratch import write_scratch
 from bodydouble.plates.glances import Glance, Rows
@@ -254,6 +254,8 @@ def _error_text(source: Any) -> str:
 def _open(path: Path) -> oiio.ImageInput:
     if not path.is_file():
         raise PlateError(f"{path}: {'this is a folder, not a file' if path.is_dir() else 'no such file'}.")
+    if not is_text(str(path)):
+        raise PlateError(f"{str(path)!a}: this name is not UTF-8; rename it.")
     file = oiio.ImageInput.open(str(path))
     if file is None:
         reason = _error_text(oiio)

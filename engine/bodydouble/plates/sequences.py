@@ -184,7 +184,8 @@ def _one_file(path: Path) -> PlateSequence:
 def _only_sequence_in(folder: Path) -> PlateSequence:
     found = [sequence for sequence in fileseq.findSequencesOnDisk(str(folder)) if _is_image(sequence)]
     if len(found) == 1:
-        first = _one_file(Path(found[0][0]))
+        # The shortest name says how numbers are padded: the first of -1, 0, 1 does not.
+        first = _one_file(Path(min(found[0], key=len)))
         if len(found[0]) == 1 or "#" in first.pattern:
             return first if len(found[0]) == 1 else PlateSequence.find(first.pattern)
     if not found:
@@ -204,10 +205,10 @@ def _what_is_near(path: Path) -> str:
         return f"The folder {folder} does not exist."
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     near = difflib.get_close_matches(path.name, names, n=NEAR_FILES, cutoff=0.5)
-    return f"Near it: {', '.join(sorted(near))}." if near else _listing(folder)
+    return f"Near it: {', '.join(sorted(near))}." if near else _listing(folder, "Its folder")
 
 
-def _listing(folder: Path) -> str:
+def _listing(folder: Path, called: str = "It") -> str:
     names: Iterable[str] = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     shown = list(names)[:NEAR_FILES]
-    return f"It has {', '.join(shown)}." if shown else "It is empty."
+    return f"{called} has {', '.join(shown)}." if shown else f"{called} is empty."

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bodydouble.errors import BodydoubleError, InputError, NoFaceError
+from bodydouble.errors import BodydoubleError, InputError, NoFaceError, from_system
 from bodydouble.plates.images import lossy_compression, output_compression, write_plate
 from bodydouble.plates.plate import Plate, Region
 from bodydouble.plates.reading import read_frame
@@ -46,8 +46,10 @@ def read(job: FrameJob, frame: int) -> Arrived | FrameResult:
         if not source.parent.is_dir():
             raise InputError(f"{source.parent} cannot be reached; is its disk mounted?")
         return _read_missing(job, frame, source)
-    except (BodydoubleError, OSError) as error:
+    except BodydoubleError as error:
         return _without_result(frame, "failed", str(error))
+    except OSError as error:
+        return _without_result(frame, "failed", str(from_system(error)))
 
 
 def _read_plate(job: FrameJob, frame: int, source: Path) -> Arrived | FrameResult:
