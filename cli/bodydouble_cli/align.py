@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bodydouble.errors import PlateError, UsageError
+from bodydouble.errors import UsageError
 from bodydouble.events import FrameDone, FrameFailed
 from bodydouble.settings import AlignSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
+    check_holes,
     chosen_frames,
     chosen_person,
     frames_option,
@@ -28,7 +28,6 @@ from bodydouble_cli.progress import Reporting, open_run
 if TYPE_CHECKING:
     from bodydouble.alignment.aligning import FrameDetections
     from bodydouble.plates.frames import FrameRange
-    from bodydouble.plates.sequences import PlateSequence
 
 DEFAULT = AlignSettings()
 
@@ -128,7 +127,7 @@ def align(
     sequence = find_plate(plate, part, view)
     wanted = chosen_frames(sequence, frames)
     if faces is None:
-        _check_holes(sequence, wanted)
+        check_holes(sequence, wanted)
     check_writable(out)
     empty: list[int] = []
     colour = open_colour(ocio)
@@ -176,14 +175,3 @@ def align(
             for _ in write_overlays(sequence, wanted, shot, overlay, colour, colorspace):
                 pass
             run.output("overlay", overlay)
-
-
-def _check_holes(plate: PlateSequence, wanted: Sequence[int]) -> None:
-    """Before long work. Errors: PlateError that names the frames that are not there, and the range without them."""
-    from bodydouble.plates.frames import FrameRange
-
-    there = set(plate.frames)
-    if holes := [frame for frame in wanted if frame not in there]:
-        rest = [frame for frame in wanted if frame in there]
-        way = f"render it, or say --frames {FrameRange.of(rest)}" if rest else f"there are {plate.range}"
-        raise PlateError(f"{plate.pattern}: there is no frame {FrameRange.of(holes)}; {way}.")

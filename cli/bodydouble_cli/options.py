@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import click
 
-from bodydouble.errors import BodydoubleError, UsageError
+from bodydouble.errors import BodydoubleError, PlateError, UsageError
 from bodydouble.settings import WIDTH_PRESETS
 from bodydouble_cli.displays import FORMATS
 from bodydouble_cli.progress import Reporting, served
@@ -209,6 +209,17 @@ def chosen_frames(plate: PlateSequence, frames: FrameRange | None) -> tuple[int,
     if frames is not None:
         return tuple(sorted(set(frames)))
     return tuple(sorted({*plate.frames, *plate.missing}))
+
+
+def check_holes(plate: PlateSequence, wanted: Sequence[int]) -> None:
+    """Before long work. Errors: PlateError that names the frames that are not there, and the range without them."""
+    from bodydouble.plates.frames import FrameRange
+
+    there = set(plate.frames)
+    if holes := [frame for frame in wanted if frame not in there]:
+        rest = [frame for frame in wanted if frame in there]
+        way = f"render it, or say --frames {FrameRange.of(rest)}" if rest else f"there are {plate.range}"
+        raise PlateError(f"{plate.pattern}: there is no frame {FrameRange.of(holes)}; {way}.")
 
 
 def person_option(what: str) -> Callable[[Command], Command]:
