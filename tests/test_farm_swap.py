@@ -273,6 +273,14 @@ def test_a_plate_that_may_not_be_read_is_told_in_a_sentence_and_its_folder_too(c
         assert "Traceback" not in err and "Errno" not in err
 
 
+def test_holdout_tells_of_a_hole_before_the_work_with_the_frames_that_are_there(tmp_path, capsys):
+    words = tiny_shot(tmp_path, [1001, 1003])
+    words = ["holdout", *words[1:-2], "--performer", "anna", "-o", str(tmp_path / "out")]
+    assert run(words) == 3
+    assert "no frame 1002; render it, or say --frames 1001,1003." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_without_a_single_result_names_no_frames_as_its_output(tmp_path, capsys):
     words = tiny_shot(tmp_path, [1001], without_face=[1001])
     assert run([*words, "-o", str(tmp_path / "out")]) == 4
