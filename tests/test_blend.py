@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from bodydouble.swap import blend as blending
-from bodydouble.swap.bands import Bands, band_weights, extend, level_mask, whole_of
+from bodydouble.swap.bands import Bands, Level, band_weights, extend, level_mask, whole_of
 from bodydouble.swap.blend import blend
 from bodydouble.swap.matte import polygon_matte
+from bodydouble.swap.pixellists import enlarge_listed, halve_listed, listed, unlisted
 from bodydouble.swap.pyramids import enlarge, halve, level_count
 
 SIZES = [(64, 64), (33, 47), (61, 29), (97, 5), (20, 80), (2, 3)]
@@ -152,22 +153,38 @@ def test_any_number_of_threads_gives_the_same_bits():
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-def test_small_masks_smoothed_together_are_those_smoothed_alone():
-    masks = [blob((32, 31)).repeat(2, 1, 1, 1), noise(2, 1, 9, 12).clamp(0, 1), torch.ones(2, 1, 1, 3)]
-    for sigma in (0.4, 1.0, 2.3):
-        weights = band_weights(masks, Bands(sigma, plate_levels=0, levels=3))
-        for weight, mask in zip(weights, masks, strict=True):
-            assert (weight - level_mask(mask, sigma)).abs().max() < 1e-6
+def test_masks_smoothed_together_are_those_smoothed_alone():
+    several = (
+        [blob((64, 56)).repeat(2, 1, 1, 1), noise(2, 1, 8, 16).clamp(0, 1)],
+        [blob((32, 31)), torch.ones(1, 1, 1, 3)],
+    )
+    for masks in several:  # with many neighbours in common, and with one
+        levels = [Level(mask, mask.shape[-2:]) for mask in masks]
+        lists = [Level(listed(mask), mask.shape[-2:]) for mask in masks]
+        for sigma in (0.4, 1.0, 2.3):
+            for given in (levels, lists):
+                weights = band_weights(given, Bands(sigma, plate_levels=0, levels=2))
+                for weight, mask in zip(weights, masks, strict=True):
+                    assert (weight.flatten() - level_mask(mask, sigma).flatten()).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("size", [(31, 32), (5, 2), (1, 1)])
-def test_small_pictures_are_halved_and_enlarged_as_the_definition_does_it(size):
-    image = noise(2, 3, *size)
+def test_small_pictures_are_halved_and_enlarged_as_the_definition_does_it_by_rows_and_as_lists(size):
+    image, larger = noise(2, 3, *size), (2 * size[0] - 1, 2 * size[1])
+    halved = unlisted(halve_listed(listed(image), size), ((size[0] + 1) // 2, (size[1] + 1) // 2))
+    enlarged = unlisted(enlarge_listed(listed(image), size, larger), larger)
     for k, c in np.ndindex(2, 3):
         literal = image[k, c].double().numpy()
-        assert np.abs(halve(image)[k, c].numpy() - literal_reduce(literal)).max() < 1e-6
-        larger = (2 * size[0] - 1, 2 * size[1])
-        assert np.abs(enlarge(image, larger)[k, c].numpy() - literal_expand(literal, larger)).max() < 1e-6
+        for small in (halve(image), halved):
+            assert np.abs(small[k, c].numpy() - literal_reduce(literal)).max() < 1e-6
+        for large in (enlarge(image, larger), enlarged):
+            assert np.abs(large[k, c].numpy() - literal_expand(literal, larger)).max() < 1e-6
+
+
+def test_pixels_of_a_list_are_those_of_its_pictures():
+    image = noise(2, 3, 5, 4)
+    assert torch.equal(unlisted(listed(image), (5, 4)), image)
+    assert torch.equal(listed(image)[5 * 4 + 2 * 4 + 1], image[1, :, 2, 1])
 
 
 def test_one_band_alone_is_the_difference_carried_on():

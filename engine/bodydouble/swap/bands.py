@@ -9,13 +9,15 @@ Source: S. Gortler et al., The lumigraph, 1996 (pull-push).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 
 from bodydouble.swap.matte import gaussian_taps, inner_half
-from bodydouble.swap.pyramids import as_filtered, enlarge, halve, is_small, smooth, smooth_small
+from bodydouble.swap.pixellists import enlarge_listed, halve_listed, is_small, listed, smooth_listed, unlisted
+from bodydouble.swap.pyramids import by_rows, empty_by_rows, enlarge, halve, halved_size, smooth
+from bodydouble.swap.sums import Size
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,35 @@ class Window:
         rows, columns = (slice(part.start // 2, (part.stop + 1) // 2) for part in (self.rows, self.columns))
         return Window(rows, columns, max(0, self.depth - 1))
 
+    def placed_coarse(self, part: torch.Tensor, size: Size) -> torch.Tensor:
+        """The first level that is computed whole, of `size`: the part in its window, 0 elsewhere."""
+        whole = empty_by_rows(part, part.shape[1], *size).zero_()
+        self.cut_coarse(whole).copy_(part)
+        return whole
+
     def cut_coarse(self, image: torch.Tensor) -> torch.Tensor:
         """A view of what lies in the window, of the first level that is computed whole."""
         rows, columns = (slice(part.start >> self.depth, part.stop >> self.depth) for part in (self.rows, self.columns))
         return image[..., rows, columns]
 
 
-def whole_of(size: tuple[int, int]) -> Window:
+def whole_of(size: Size) -> Window:
     return Window(slice(0, size[0]), slice(0, size[1]))
+
+
+@dataclass(frozen=True)
+class Level:
+    """What one level has, and its size.
+
+    Attributes:
+        stack: N×(C+2)×h×w, or of a small level the list of its pixels, see `pixellists`: channels are along 1.
+        size: (h, w).
+        whole: whether that is the whole crop's, not a window's, which is another in every frame.
+    """
+
+    stack: torch.Tensor
+    size: Size
+    whole: bool = True
 
 
 def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
@@ -83,67 +106,91 @@ def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
         N×C×H×W float32.
     """
     size = int(difference.shape[-2]), int(difference.shape[-1])
-    stacks = pulled(torch.cat([difference * matte, matte, matte], dim=1), 1, whole_of(size), size)
-    filled = _coarsest(stacks[-1])
-    for stack in reversed(stacks[:-1]):
-        filled = _fill(enlarge(filled, stack.shape[-2:]), stack)
-    return filled
+    window = whole_of(size)
+    levels = pulled(torch.cat([difference * matte, matte, matte], dim=1), 1, window, size)
+    return _as_pictures(_filled(levels, 0, window), size)
 
 
-def pulled(finest: torch.Tensor, levels: int, window: Window, size: tuple[int, int]) -> list[torch.Tensor]:
-    """The pull: a stack of planes halved until one pixel is left, finest first; at least `levels` of them.
+def pulled(finest: torch.Tensor, count: int, window: Window, size: Size) -> list[Level]:
+    """The pull: a stack of planes halved until one pixel is left, finest first; at least `count` levels.
 
     The first levels are those of the window, the others of the whole crop of `size`: outside the window all is 0.
     """
-    stacks = [finest]
-    while max(stacks[-1].shape[-2:]) > 1 or len(stacks) < levels:
-        below = halve(stacks[-1])
-        raise_trust(below[:, :-1])
-        if len(stacks) == window.depth:
-            whole = as_filtered(below.new_zeros((*below.shape[:2], *(side >> window.depth for side in size))))
-            window.cut_coarse(whole).copy_(below)
-            below = whole
-        stacks.append(below)
-    return stacks
+    levels = [_level(finest, size, window.depth == 0)]
+    while max(levels[-1].size) > 1 or len(levels) < count:
+        above, size = levels[-1], halved_size(size)
+        stack = halve(above.stack) if above.stack.ndim == 4 else halve_listed(above.stack, above.size)
+        raise_trust(stack)
+        if len(levels) == window.depth:
+            stack = window.placed_coarse(stack, size)
+        levels.append(_level(stack, size, len(levels) >= window.depth))
+    return levels
 
 
-def raise_trust(total: torch.Tensor) -> None:
-    """In place: halved sums of trusted differences, and last the halved trust s, become mean times trust, and trust.
+def _level(stack: torch.Tensor, size: Size, whole: bool) -> Level:
+    """A level as its size asks for: as a list if it is small and `whole`, or as pictures that lie by rows."""
+    if stack.ndim == 4:
+        size = stack.shape[-2], stack.shape[-1]
+        stack = listed(stack) if whole and is_small(size) else by_rows(stack)
+    return Level(stack, size, whole)
+
+
+def raise_trust(stack: torch.Tensor) -> None:
+    """In place: halved sums of trusted differences, and the halved trust s, become mean times trust, and trust.
 
     Trust grows faster than the known share, t = 1 - (1 - s)^4, so that the fill next to the outline is led by its
     neighbourhood, not by the mean of the face; without a kink, as a clamp would leave. The mean is sum / s, so all are
     multiplied by t / s = 1 + d + d² + d³ with d = 1 - s, which is finite where nothing is known.
     """
-    doubt = 1 - total[:, -1:]
+    count = stack.shape[1] - 2
+    total, doubt = stack.narrow(1, 0, count + 1), 1 - stack.narrow(1, count, 1)
     total.addcmul_(total, torch.addcmul(doubt, doubt, torch.addcmul(doubt, doubt, doubt)))
 
 
-def pushed(stacks: list[torch.Tensor], bands: Bands, window: Window) -> torch.Tensor:
-    """The push: from one pixel to the finest of the stacks, what is not known carried on, and with it the change.
+def pushed(levels: list[Level], bands: Bands, window: Window) -> torch.Tensor:
+    """The push: from one pixel to the finest of the levels, what is not known carried on, and with it the change.
 
     Returns:
         N×2C×h×w: the difference, filled where it is not known, and then the change.
     """
-    count, lowest = stacks[0].shape[1] - 2, bands.levels - 1
-    filled = _coarsest(stacks[-1])
-    for step in reversed(range(lowest, len(stacks) - 1)):
-        filled = _fill(_enlarged(filled, stacks, step, window), stacks[step])
+    count, lowest = levels[0].stack.shape[1] - 2, bands.levels - 1
+    filled = _filled(levels, lowest, window)
     # Side by side in one tensor: on the small levels it is the number of steps that takes time.
     both = torch.cat([filled, torch.zeros_like(filled)], dim=1)
-    weights = band_weights([stack[:, -1:] for stack in stacks[: lowest + 1]], bands)
-    add_band(both[:, count:], filled, weights[lowest])
+    weights = band_weights(levels[: lowest + 1], bands)
+    add_band(both.narrow(1, count, count), filled, weights[lowest])
     for step in reversed(range(lowest)):
-        both = _enlarged(both, stacks, step, window)
-        filled, stack = both[:, :count], stacks[step]
-        band = torch.addcmul(stack[:, :count], stack[:, count : count + 1], filled, value=-1)
+        both = _enlarged(both, levels, step, window)
+        filled, change = both.split(count, dim=1)
+        mean, trust, _ = levels[step].stack.split([count, 1, 1], dim=1)
+        band = torch.addcmul(mean, trust, filled, value=-1)
         filled.add_(band)
-        add_band(both[:, count:], band, weights[step])
-    return both
+        add_band(change, band, weights[step])
+    return _as_pictures(both, levels[0].size)
 
 
-def _enlarged(image: torch.Tensor, stacks: list[torch.Tensor], step: int, window: Window) -> torch.Tensor:
-    """What belongs to the level below, at the size of the level of `step`."""
-    return enlarge(window.cut_coarse(image) if step == window.depth - 1 else image, stacks[step].shape[-2:])
+def _filled(levels: list[Level], last: int, window: Window) -> torch.Tensor:
+    """The difference of level `last`, filled where it is not known: as pictures or as a list, as that level is."""
+    count = levels[-1].stack.shape[1] - 2
+    mean, trust, _ = levels[-1].stack.split([count, 1, 1], dim=1)
+    filled = mean / trust.clamp(min=1e-12)  # the mean of all that is known; 0 if nothing is
+    for step in reversed(range(last, len(levels) - 1)):
+        mean, trust, _ = levels[step].stack.split([count, 1, 1], dim=1)
+        filled = torch.addcmul(mean, 1 - trust, _enlarged(filled, levels, step, window))
+    return filled
+
+
+def _enlarged(image: torch.Tensor, levels: list[Level], step: int, window: Window) -> torch.Tensor:
+    """What belongs to the level below, at the size of the level of `step`, and listed if that one is."""
+    stack, below = levels[step].stack, levels[step + 1].size
+    if stack.ndim == 2:
+        return enlarge_listed(image, below, levels[step].size)
+    image = _as_pictures(image, below)
+    return enlarge(window.cut_coarse(image) if step == window.depth - 1 else image, stack.shape[-2:])
+
+
+def _as_pictures(image: torch.Tensor, size: Size) -> torch.Tensor:
+    return unlisted(image, size) if image.ndim == 2 else image
 
 
 def add_band(change: torch.Tensor, band: torch.Tensor, weight: torch.Tensor | None) -> None:
@@ -166,31 +213,36 @@ def band_weight(mask: torch.Tensor, level: int, bands: Bands, rows: slice | None
     return torch.ones_like(mask if rows is None else mask[..., rows, :]) if bands.own_light else None
 
 
-def band_weights(masks: list[torch.Tensor], bands: Bands) -> list[torch.Tensor | None]:
-    """`band_weight` of all levels, finest first; the small ones in one go."""
-    levels = range(bands.levels, 0, -1)
+_TOGETHER = 64
+"""Longer side up to which the masks of levels are smoothed as one list."""
+
+
+def band_weights(levels: list[Level], bands: Bands) -> list[torch.Tensor | None]:
+    """`band_weight` of levels, finest first, of the masks that are the last channels of their stacks."""
+    masks = [level.stack.narrow(1, level.stack.shape[1] - 1, 1) for level in levels]
     together = [
-        level > bands.plate_levels and bands.sigma > 0 and is_small(mask.shape[-2:])
-        for mask, level in zip(masks, levels, strict=True)
+        step
+        for step, level in enumerate(levels)
+        if bands.levels - step > bands.plate_levels and bands.sigma > 0 and level.whole and max(level.size) <= _TOGETHER
     ]
-    small = iter(_small_masks([mask for mask, is_one in zip(masks, together, strict=True) if is_one], bands.sigma))
+    sizes = [levels[step].size for step in together]
+    smoothed = _level_masks([masks[step] for step in together], sizes, bands.sigma)
+    weights = dict(zip(together, smoothed, strict=True))
     return [
-        next(small) if is_one else band_weight(mask, level, bands)
-        for mask, level, is_one in zip(masks, levels, together, strict=True)
+        weights[step] if step in weights else band_weight(mask, bands.levels - step, bands)
+        for step, mask in enumerate(masks)
     ]
 
 
-def _small_masks(masks: list[torch.Tensor], sigma: float) -> list[torch.Tensor]:
-    """`level_mask` of some small masks."""
+def _level_masks(masks: list[torch.Tensor], sizes: list[Size], sigma: float) -> list[torch.Tensor]:
+    """`level_mask` of some masks, N×1×h×w or listed, smoothed as one list."""
     if not masks:
         return []
-    count, sizes = len(masks[0]), tuple((mask.shape[-2], mask.shape[-1]) for mask in masks)
-    listed = torch.cat([mask.reshape(count, -1) for mask in masks], dim=1)
-    inner = inner_half(smooth_small(listed, sizes, gaussian_taps(sigma)), listed)
-    ends = accumulate(height * width for height, width in sizes)
-    return [
-        inner[:, end - size[0] * size[1] : end].view(count, 1, *size) for end, size in zip(ends, sizes, strict=True)
-    ]
+    pixels = torch.cat([mask.reshape(-1, 1) for mask in masks])
+    each = tuple(size for mask, size in zip(masks, sizes, strict=True) for _ in range(mask.numel() // math.prod(size)))
+    inner = inner_half(smooth_listed(pixels, each, gaussian_taps(sigma)), pixels)
+    parts = inner.split([mask.numel() for mask in masks])
+    return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
 
 
 def level_mask(mask: torch.Tensor, sigma: float, rows: slice | None = None) -> torch.Tensor:
@@ -208,13 +260,3 @@ def level_mask(mask: torch.Tensor, sigma: float, rows: slice | None = None) -> t
     start = max(0, rows.start - len(taps) // 2)
     near = mask[..., start : rows.stop + len(taps) // 2, :]
     return inner_half(smooth(near, taps), near)[..., rows.start - start : rows.stop - start, :]
-
-
-def _coarsest(stack: torch.Tensor) -> torch.Tensor:
-    """The mean of all that is known, N×C×h×w; 0 if nothing is."""
-    return stack[:, :-2] / stack[:, -2:-1].clamp(min=1e-12)
-
-
-def _fill(coarser: torch.Tensor, stack: torch.Tensor) -> torch.Tensor:
-    """In place: where the means of a stack are known they take the enlarged coarser ones' place, by their trust."""
-    return torch.addcmul(stack[:, :-2], 1 - stack[:, -2:-1], coarser, out=coarser)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from bodydouble.swap.bands import Bands, Window, add_band, band_weight, extend, pulled, pushed, raise_trust, whole_of
-from bodydouble.swap.pyramids import enlarge, halve, level_count
+from bodydouble.swap.pyramids import empty_by_rows, enlarge, halve, halved_size, level_count
 
 _WINDOWED = 2
 """How many of the finest levels are computed only around the mask; from the next on, the whole crop costs little."""
-_GUARD = 8
-"""Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4, and some."""
+_GUARD = 6
+"""Pixels around the mask that REDUCE sees at the windowed levels: 2 of each of their pixels, 2 + 4."""
 
 
 def window_around(weight: torch.Tensor) -> Window:
@@ -28,13 +28,13 @@ def window_around(weight: torch.Tensor) -> Window:
     if height % (1 << _WINDOWED) or width % (1 << _WINDOWED):
         return whole_of((height, width))
     # A maximum is several times faster than a comparison.
-    return Window(_span(weight.amax(dim=-1), height), _span(weight.amax(dim=-2), width), _WINDOWED)
+    return Window(_span(weight.amax(dim=(0, 1, 3)), height), _span(weight.amax(dim=(0, 1, 2)), width), _WINDOWED)
 
 
 def _span(line: torch.Tensor, count: int) -> slice:
-    """From the first to the last of N×1×count that is not 0, and the guard band, whole pixels after every halving."""
-    step, places = 1 << _WINDOWED, torch.nonzero(line.flatten(0, 1).amax(dim=0)).flatten()
-    low, high = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
+    """From the first to the last of `count` that is not 0, and the guard band, whole pixels after every halving."""
+    step, places = 1 << _WINDOWED, torch.nonzero(line).flatten().tolist()
+    low, high = (places[0], places[-1] + 1) if places else (0, 1)
     return slice(max(0, low - _GUARD) // step * step, min(count, -(-(high + _GUARD) // step) * step))
 
 
@@ -103,10 +103,10 @@ def blend_inside(
     if bands.levels == 1:
         return finest.only_band(bands)
     finest = finest.held()
-    size = (mask.shape[-2] + 1) // 2, (mask.shape[-1] + 1) // 2
-    stacks = pulled(finest.halved(), bands.levels - 1, window.halved(), size)
-    _check_finite(stacks[-1], swap, cover)
-    return finest.blended(pushed(stacks, replace(bands, levels=bands.levels - 1), window.halved()), bands)
+    size = halved_size((mask.shape[-2], mask.shape[-1]))
+    levels = pulled(finest.halved(), bands.levels - 1, window.halved(), size)
+    _check_finite(levels[-1].stack, swap, cover)
+    return finest.blended(pushed(levels, replace(bands, levels=bands.levels - 1), window.halved()), bands)
 
 
 _AT_ONCE = 1 << 16
@@ -144,13 +144,13 @@ class _Finest:
     def halved(self) -> torch.Tensor:
         """The stack of the next level, see `bodydouble.swap.bands`."""
         count, (height, width) = self.plate.shape[1], self.plate.shape[-2:]
-        below = self._empty(count + 2, (height + 1) // 2, (width + 1) // 2)
+        below = empty_by_rows(self.plate, count + 2, *halved_size((height, width)))
         for low, high in self._strips():
             start = max(0, 2 * low - 2)
             strip = halve(self._trusted(slice(start, min(height, 2 * high + 1))))
             below[:, :-1, low:high] = strip[..., low - start // 2 : high - start // 2, :]
         below[:, -1:] = below[:, count : count + 1] if self.known is self.mask else halve(self.mask)
-        raise_trust(below[:, :-1])
+        raise_trust(below)
         return below
 
     def blended(self, coarser: torch.Tensor, bands: Bands) -> torch.Tensor:
@@ -182,7 +182,7 @@ class _Finest:
         if self.trusted is not None:
             return self.trusted[..., rows, :]
         plate, count = self.plate[..., rows, :], self.plate.shape[1]
-        stack = self._empty(count + 1, plate.shape[-2], plate.shape[-1])
+        stack = empty_by_rows(plate, count + 1, *plate.shape[-2:])
         difference, trust = stack.split([count, 1], dim=1)
         torch.sub(self.swap[..., rows, :], plate, out=difference)
         if self.known is None:
@@ -190,10 +190,6 @@ class _Finest:
         else:
             difference.mul_(trust.copy_(self.known[..., rows, :]))
         return stack
-
-    def _empty(self, channels: int, height: int, width: int) -> torch.Tensor:
-        """Memory for an image that lies by rows, see `pyramids`."""
-        return self.plate.new_empty((len(self.plate), height, channels, width)).transpose(1, 2)
 
 
 def _check(swap: torch.Tensor, plate: torch.Tensor, mask: torch.Tensor) -> None:

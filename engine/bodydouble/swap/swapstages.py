@@ -196,7 +196,7 @@ def blend_crop(
     low, high = (float(bound) for bound in torch.aminmax(blended))
     if high > space.white:
         blended = compressed(blended, space)
-        high = float(blended.max())
+        high = float(blended.amax())
     if low < 0 or high > 1:
         # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
         darkest, brightest = (float(bound) for bound in torch.aminmax(crop))
@@ -206,7 +206,7 @@ def blend_crop(
 
 def _stretched_inside(window: Window, picture: Tensor, space: ModelSpace) -> Tensor:
     """The window of a picture, with more room for what lies above white. The whole is looked through faster than it."""
-    return stretched(window.cut(picture), space) if float(picture.max()) > space.white else window.cut(picture)
+    return stretched(window.cut(picture), space) if float(picture.amax()) > space.white else window.cut(picture)
 
 
 def _toned(new: Tensor, old: Tensor, known: Tensor, settings: SwapSettings, spread: FrameSpread | None) -> Tensor:
