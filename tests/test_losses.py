@@ -15,7 +15,7 @@ from bodydouble.errors import UsageError
 from bodydouble.network.comb import TOP_LEVEL, level_size
 from bodydouble.settings import TrainSettings
 from bodydouble.training import losses
-from bodydouble.training.losses import _Apart, covered, level_loss, ms_ssim, scale_count
+from bodydouble.training.losses import _Apart, _enlarged_windows, covered, level_loss, ms_ssim, scale_count
 from bodydouble.training.structure import WINDOW, Box
 
 PUBLISHED = TrainSettings(loss_span=1.0, detail_weight=0.0, l1_weight=0.0)
@@ -94,6 +94,17 @@ def test_five_scales_agree_with_pytorch_msssim(size):
 def test_as_many_scales_are_used_as_keep_the_coarsest_as_large_as_the_window(size, count):
     assert scale_count(size) == count
     assert size // 2 ** (count - 1) >= WINDOW
+
+
+@pytest.mark.parametrize(("level", "squares"), [(0, 58), (1, 256), (2, 256)])
+def test_means_of_squares_of_an_enlarged_picture_need_no_more_squares_than_its_pixels_products(level, squares):
+    lines, forms, weights = _enlarged_windows(level_size(level), torch.device("cpu"))
+    assert forms.shape == (level_size(level) ** 2, squares)
+    pictures = noise(level, 0)[0].flatten(1)
+    enlarged = F.interpolate(pictures.view(3, 1, level_size(level), -1), size=16, mode="bilinear")
+    window = _fspecial_gauss_1d(11, 1.5).repeat(1, 1, 1, 1)
+    for found, wanted in ((pictures @ lines, enlarged), ((pictures @ forms).square() @ weights, enlarged.square())):
+        torch.testing.assert_close(found, gaussian_filter(wanted, window).flatten(1), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -16,7 +16,7 @@ from bodydouble.settings import TrainSettings
 from bodydouble.training import iterating
 from bodydouble.training.batchsize import wanted_batch
 from bodydouble.training.curves import CurvePoint, Curves, read_curve
-from bodydouble.training.optimisers import Muon, _root_by_inverses, _root_by_products, orthogonal
+from bodydouble.training.optimisers import Muon, _add_inverse, _root_by_inverses, _root_by_products, orthogonal
 from bodydouble.training.training import train
 from bodydouble.training.trainreport import summarise
 from tiny import TINY_TRAINING, tiny_faceset
@@ -232,6 +232,19 @@ def test_on_a_processor_every_singular_value_becomes_what_the_published_steps_ma
     assert float(ours.mean() / published.mean()) == pytest.approx(1, abs=0.05)
     small = published < 0.5
     assert float((ours[small] / published[small]).max()) < 1.2
+
+
+@pytest.mark.parametrize("rows", [120, 301, 512])
+def test_an_inverse_by_halves_is_right_where_the_matrix_is_nearly_of_rank_one(rows):
+    generator = torch.Generator().manual_seed(0)
+    one_way = torch.randn(rows, 1, generator=generator) + 1e-3 * torch.randn(rows, 40, generator=generator)
+    gram = one_way @ one_way.mT
+    matrix = gram / gram.norm() + 1.3e-5 * torch.eye(rows)
+    truth = 2 + 0.5 * torch.linalg.inv(matrix.double())
+    total = torch.full_like(matrix, 2)
+    _add_inverse(total, matrix, 0.5)
+    assert float((total - truth).norm() / truth.norm()) < 0.005
+    torch.testing.assert_close(total, total.mT, rtol=1e-4, atol=1.0)
 
 
 def test_a_step_stays_bounded_where_nearly_all_of_a_gradient_points_one_way():

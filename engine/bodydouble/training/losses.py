@@ -108,26 +108,38 @@ def small_ssim(result: Tensor, truth: Tensor, span: float) -> Tensor:
     """SSIM of N×C×S×S float32 pictures in [0, 1] of up to 16 pixels, enlarged to 16 (bilinear); scalar."""
     # As in `_ssim`, with matrices for its filters.
     pair = torch.stack([result + truth, result - truth]).reshape(-1, result.shape[-1] ** 2)  # 2NC×S², u before v
-    enlarging, windows = _enlarging(result.shape[-1], result.device), _windows(result.device)
-    levels = (pair @ (enlarging @ windows)).square()  # 2NC×36
-    spreads = (pair @ enlarging).square() @ windows - levels
+    lines, forms, weights = _enlarged_windows(result.shape[-1], result.device)
+    levels = (pair @ lines).square()  # 2NC×36
+    spreads = (pair @ forms).square() @ weights - levels
     luminance, structure = _terms(levels, spreads, span)
     return (luminance * structure).mean()
 
 
 @cache
-def _enlarging(side: int, device: torch.device) -> Tensor:
-    """The matrix side²×256 that enlarges pictures, as rows, to 16×16 pixels."""
-    dots = torch.eye(side**2, device=device).view(-1, 1, side, side)
-    return F.interpolate(dots, size=SMALLEST_SSIM, mode="bilinear").flatten(1)
+def _enlarged_windows(side: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The windows of pictures enlarged to 16×16, for pictures p as rows of side² pixels.
+
+    Means under the window are p·lines, means of squares (p·forms)²·weights: lines side²×36, forms side²×F, weights
+    F×36. The forms are the enlarged pixels, 256; or, as an enlarged pixel's square is made of products of pixels side
+    by side, and p·q of the squares of p, q and p + q, those: 58 where a picture has 4×4.
+    """
+    enlarging = F.interpolate(_dots(side), size=SMALLEST_SSIM, mode="bilinear").flatten(1)  # side²×256
+    line = window_line(torch.float64, torch.device("cpu"))
+    windows = F.conv2d(_dots(SMALLEST_SSIM), torch.outer(line, line)[None, None]).flatten(1)  # 256×36
+    forms, weights = enlarging, windows
+    products = torch.einsum("ik,jk,kw->ijw", enlarging, enlarging, windows)
+    first, second = products.abs().sum(2).triu(1).nonzero(as_tuple=True)
+    if side**2 + len(first) < len(windows):
+        pixels = torch.eye(side**2, dtype=torch.float64)
+        forms = torch.cat([pixels, pixels[first] + pixels[second]]).mT
+        weights = torch.cat([2 * products.diagonal().mT - products.sum(1), products[first, second]])
+    lines, forms, weights = (one.to(device, torch.float32) for one in (enlarging @ windows, forms, weights))
+    return lines, forms, weights
 
 
-@cache
-def _windows(device: torch.device) -> Tensor:
-    """The matrix 256×36 that takes a 16×16 picture, as a row, to its means under the window wherever that fits."""
-    dots = torch.eye(SMALLEST_SSIM**2, device=device).view(-1, 1, SMALLEST_SSIM, SMALLEST_SSIM)
-    line = window_line(dots.dtype, device)
-    return F.conv2d(dots, torch.outer(line, line)[None, None]).flatten(1)
+def _dots(side: int) -> Tensor:
+    """Every picture of side×side pixels with one of them 1, the others 0; float64."""
+    return torch.eye(side**2, dtype=torch.float64).view(-1, 1, side, side)
 
 
 def level_loss(
