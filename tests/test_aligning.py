@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bodydouble
-from bodydouble.alignment import aligning
+from bodydouble.alignment import aligning, readahead
 from bodydouble.alignment.aligning import FrameDetections, align_frames, align_shot, solve_shot, with_handles
 from bodydouble.alignment.cuts import shot_changes
 from bodydouble.alignment.geometry import apply
@@ -180,7 +180,7 @@ def test_what_is_found_is_the_same_whether_frames_are_read_whole_or_only_where_t
     known = [moving.path(frame) for frame in range(1025, 1029)]  # the first eight, and the new shot, are read whole
     assert sum(rows for path, rows, _ in read if path in known) < 0.8 * len(known) * 540
     assert sum(rows > 0 and late for _, rows, late in read) >= 2, "it leaves the rows where it was expected"
-    monkeypatch.setattr(aligning, "look_at_frame", lambda plate, frame: read_plate(plate.path(frame)))
+    monkeypatch.setattr(readahead, "look_at_frame", lambda plate, frame: read_plate(plate.path(frame)))
     all_of_them = list(align_frames(moving, moving.frames, colour, "lin_rec709_scene", settings))
     for one, other in zip(few, all_of_them, strict=True):
         assert len(one.faces) == len(other.faces) == 1

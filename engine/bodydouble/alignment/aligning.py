@@ -7,11 +7,8 @@ picture of the whole shot out of the measurements. `align_shot` is both.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +33,7 @@ from bodydouble.alignment.people import (
     link_people,
     same_place,
 )
+from bodydouble.alignment.readahead import read_ahead
 from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.alignment.tracks import solve_person, still_faces
 from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views, rows_of_faces
@@ -61,10 +59,6 @@ EVEN_MOTION = 0.03
 """A face that is found this near to where its motion takes it is looked at by three predictions, any other by nine."""
 NETWORK_FRAMES = ANCHOR_FRAMES
 """The slow detector may look at frames whose number is a multiple of it: a plate without anybody costs little more."""
-READERS, READ_AHEAD, FIRST_AHEAD = 4, 4, 8
-"""Threads that read, and frames that are read or wait to be measured while one is, later and at first: the detector
-takes as long as several frames. While dlib loads its models nobody else gets the interpreter, but who is unpacking goes
-on."""
 MOTION_ROOM = 0.035
 """How far a face may have moved, in sides of its crop, until a frame that is read now is looked at, so that its rows
 are there; where it is farther off they are read then."""
@@ -185,7 +179,8 @@ def align_frames(
     def rows_of(frame: int) -> Rows | None:
         return None if settings.stills or before is None else _rows_ahead(before, frame)
 
-    for frame, picture, views in _read_ahead(plate, frames, views_of, rows_of):
+    load = finder.landmarker.load if settings.stills else finder.load
+    for frame, picture, views in read_ahead(plate, frames, views_of, rows_of, load):
         started = time.perf_counter()
         change = 0.0
         if settings.stills:
@@ -340,40 +335,6 @@ def _follow_back(
             found = follow_faces(finder, views, missing, settings, here.frame)
             result[index] = replace(here, faces=(*here.faces, *found))
     return result
-
-
-def _read_ahead(
-    plate: PlateSequence,
-    frames: Sequence[int],
-    views_of: Callable[[Plate | Glance], PlateViews],
-    rows_of: Callable[[int], Rows | None],
-) -> Iterator[tuple[int, Plate | Glance, PlateViews]]:
-    """The frames in order, each with its pixels and its views; the next ones are read while the caller works.
-
-    `rows_of`: the rows of a frame that will be looked at, as far as one knows when its turn to be read comes; None for
-    all. The others are read when they are wanted.
-    """
-
-    def read(frame: int, rows: Rows | None) -> tuple[int, Plate | Glance, PlateViews]:
-        picture = look_at_frame(plate, frame)
-        if isinstance(picture, Glance):
-            picture.look((0, picture.height) if rows is None else rows)
-        views = views_of(picture)
-        _ = views.small  # with it the exposure: it is there when the caller asks
-        return frame, picture, views
-
-    with ThreadPoolExecutor(READERS) as readers:
-        coming = iter(frames)
-        ahead = deque(readers.submit(read, frame, None) for frame in islice(coming, FIRST_AHEAD))
-        try:
-            while ahead:
-                found = ahead.popleft().result()
-                for later in islice(coming, max(0, READ_AHEAD - len(ahead))):
-                    ahead.append(readers.submit(read, later, rows_of(later)))
-                yield found
-        finally:
-            for pending in ahead:
-                pending.cancel()
 
 
 def _followed(

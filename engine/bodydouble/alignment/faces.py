@@ -92,6 +92,10 @@ class DlibLandmarker:
     def _predictor(self) -> Any:
         return dlib.shape_predictor(str(find_model(LANDMARK_MODEL, self._models)))
 
+    def load(self) -> None:
+        """As `landmarking.Landmarker.load`. It takes half a second."""
+        _ = self._predictor
+
     def first(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
         """As `landmarking.Landmarker.first`."""
         chip = cut_chip(_checked(image_u8), unit_from_plate, FIRST_BOX_PX, sampled)
@@ -136,6 +140,11 @@ class FaceFinder:
     @cached_property
     def _resnet(self) -> Any:
         return dlib.face_recognition_model_v1(str(find_model(EMBEDDING_MODEL, self._models)))
+
+    def load(self) -> None:
+        """Load now what any shot with a face in it needs: landmarker and embedding. Raises InputError."""
+        self.landmarker.load()
+        _ = self._resnet
 
     def detect(
         self, image_u8: NDArray[np.uint8], upsample: int = 1, size: int | None = None, threshold: float = 0.0

@@ -34,10 +34,10 @@ def _averaged_band(halves: NDArray[np.float16], step: int) -> Codes:
 
 
 def _codes(halves: NDArray[np.float16]) -> Codes:
-    """The bits of half floats, which grow with what they stand for; NaN and what is below 0 become 0."""
-    bits = halves.view(np.uint16).copy()
+    """The bits of half floats, which grow with what they stand for; NaN and what is below 0 become 0. Read-only."""
+    bits = halves.view(np.uint16)
     if bits.max(initial=0) > INFINITE:  # those below 0 have the highest bit
-        np.multiply(bits, bits <= INFINITE, out=bits)
+        return bits * (bits <= INFINITE)
     return bits
 
 
@@ -48,7 +48,8 @@ def _halved(codes: Codes) -> Codes:
     """
     height, width = codes.shape[0] // 2 * 2, codes.shape[1] // 2 * 2
     if height:
-        codes = np.right_shift(codes[:height:2] + codes[1:height:2], 1)
+        codes = codes[:height:2] + codes[1:height:2]
+        codes = np.right_shift(codes, 1, out=codes)
     if width:
         left = np.empty((len(codes), width // 2, 3), np.uint16)
         for channel in range(3):  # far quicker than over rows of three

@@ -42,6 +42,9 @@ class Prediction:
 class Landmarker(Protocol):
     """Where the 68 landmarks of a face lie. One landmarker belongs to one thread."""
 
+    def load(self) -> None:
+        """Load the model now, which is else loaded when it is first used. Raises InputError if it is missing."""
+
     def first(self, image_u8: NDArray[np.uint8], unit_from_plate: Points) -> Points:
         """(68, 2) one prediction on the face that lies somewhere near `unit_from_plate`: enough to align it."""
 

@@ -67,7 +67,7 @@ class MeshLandmarker:
     """MediaPipe's Face Landmarker network behind numpy arrays; see `landmarking.Landmarker`.
 
     `model`: path of `face_landmarker.task` or of the landmark network alone; else `$BODYDOUBLE_MESH_MODEL`. Raises
-    InputError, at the first prediction, if there is none, it is not that model, or LiteRT is not installed.
+    InputError, when it loads, if there is none, it is not that model, or LiteRT is not installed.
     """
 
     def __init__(self, model: str | Path | None = None) -> None:
@@ -88,6 +88,10 @@ class MeshLandmarker:
         if network.get_output_details()[0]["shape"][-1] != 3 * POINTS:
             raise InputError(f"{path}: not MediaPipe's Face Landmarker with irises (it gives other than 478 points).")
         return network
+
+    def load(self) -> None:
+        """As `landmarking.Landmarker.load`."""
+        _ = self._network
 
     def first(self, image_u8: NDArray[np.uint8], unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
         """As `landmarking.Landmarker.first`."""

@@ -129,8 +129,8 @@ class Patches:
         down = self._centred(picture, x, y + 1) - self._centred(picture, x, y - 1)
         across *= np.float32(0.5)
         down *= np.float32(0.5)
-        self._gradients = across, down
-        self._squares = across * across, down * down, across * down
+        self._gradients = np.stack([across, down])
+        self._squares = np.stack([across * across, down * down, across * down])
         self._variance = _row_sums(self._values * self._values, self._window)
         self._prior = _prior_information(either)
 
@@ -145,14 +145,14 @@ class Patches:
             error = _row_sums(squared, self._window)
             weight = self._window / (1 + squared * np.float32(1 / OUTLIER**2))
             trust = SAMPLES / np.maximum(error, 0.02)
-            xx, yy, xy = (_row_sums(weight, square) * trust for square in self._squares)
+            xx, yy, xy = _row_sums(self._squares, weight) * trust
             system[:] = self._prior
             system[diagonal, diagonal] += xx
             system[count + diagonal, count + diagonal] += yy
             system[diagonal, count + diagonal] += xy
             system[count + diagonal, diagonal] += xy
             weight *= difference
-            right = np.concatenate([_row_sums(weight, gradient) * trust for gradient in self._gradients])
+            right = np.concatenate(_row_sums(self._gradients, weight) * trust)
             right += self._prior @ (guess - here).T.ravel()
             step = np.linalg.solve(system, right).reshape(2, count).T
             # A step beyond the patch's own edges is not believed as a whole.
@@ -179,8 +179,8 @@ class Patches:
 
 
 def _row_sums(one: Picture, other: Picture) -> Picture:
-    """(N,) sums along the rows of the product of two (N, samples)."""
-    return np.asarray(np.einsum("ns,ns->n", one, other))
+    """(..., N) sums along the rows of the product of (..., N, samples) and (N, samples)."""
+    return np.asarray(np.einsum("...ns,ns->...n", one, other))
 
 
 def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
@@ -259,9 +259,7 @@ def _bilinear(picture: Picture, x: Picture, y: Picture, plane: Picture) -> Pictu
     y -= top
     # Whole numbers below 2^24, exact in float32.
     at, flat = ((plane * np.float32(height) + top) * np.float32(width) + left).astype(np.intp), picture.ravel()
-    upper, upper_right = flat.take(at), flat.take(at + 1)
-    at += width
-    lower, lower_right = flat.take(at), flat.take(at + 1)
+    upper, upper_right, lower, lower_right = (flat[away:].take(at) for away in (0, 1, width, width + 1))
     upper += (upper_right - upper) * x
     lower += (lower_right - lower) * x
     upper += (lower - upper) * y

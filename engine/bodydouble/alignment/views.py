@@ -58,13 +58,17 @@ class View:
     image_u8: Pixels
     view_from_plate: NDArray[np.float64]
 
+    @cached_property
+    def _plate_from_view(self) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.inv(self.view_from_plate), np.float64)
+
     def to_plate(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., 2) points of the picture in the plate's square pixels."""
-        return apply(np.linalg.inv(self.view_from_plate), points)
+        return apply(self._plate_from_view, points)
 
     def unit_here(self, unit_from_plate: NDArray[np.float64]) -> NDArray[np.float64]:
         """The 3×3 from this picture to the unit crop."""
-        return np.asarray(unit_from_plate @ np.linalg.inv(self.view_from_plate))
+        return np.asarray(unit_from_plate @ self._plate_from_view)
 
 
 class Views(Protocol):

@@ -29,6 +29,7 @@ class Glance:
     def __init__(self, header: Plate, read: Callable[[Rows], Plate], packed: int) -> None:
         self._header, self._read, self._packed = header, read, packed
         self._bands: dict[Rows, Plate] = {}
+        _, self._first, _, self._end = header.main.data_region
 
     @property
     def path(self) -> Path:
@@ -77,17 +78,15 @@ class Glance:
 
     def _within(self, rows: Rows) -> Rows:
         """Those of some rows that the file has data of."""
-        _, top, _, end = self._header.main.data_region
-        return max(rows[0], top), min(rows[1], end)
+        return max(rows[0], self._first), min(rows[1], self._end)
 
     def _unpacked(self, rows: Rows) -> Rows:
         """Some rows, and those that are unpacked with them."""
-        first = self._header.main.data_region[1]
         top, end = self._within(rows)
         if top >= end:
             return top, top
-        low, high = (top - first) // self._packed, -(-(end - first) // self._packed)
-        return self._within((first + low * self._packed, first + high * self._packed))
+        low, high = (top - self._first) // self._packed, -(-(end - self._first) // self._packed)
+        return self._within((self._first + low * self._packed, self._first + high * self._packed))
 
     def _gaps(self, rows: Rows) -> list[Rows]:
         """What is not there yet of some rows."""

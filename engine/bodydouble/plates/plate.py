@@ -182,14 +182,13 @@ class Plate:
 
     def half_rgb(self, region: Region) -> np.ndarray:
         """H×W×3 float16 of a region, as `rgb`; what half cannot hold is Inf. Read-only: it may be the plate's own."""
-        planes, (inner, source) = self._rgb_planes(), _overlap(region, self.main.data_region)
+        (inner, source), together = _overlap(region, self.main.data_region), self._rgb_together
         shape = region[3] - region[1], region[2] - region[0]
-        together = _together(planes)
         if together is not None and together[source].shape[:2] == shape:
             return together[source]
         result = np.zeros((*shape, 3), np.float16)
         with np.errstate(over="ignore"):
-            for channel, plane in enumerate(planes):
+            for channel, plane in enumerate(self._rgb_planes()):
                 result[(*inner, channel)] = plane[source]
         return result
 
@@ -201,6 +200,11 @@ class Plate:
             inner, source = (pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1])
         for plane, there in zip(planes, pixels, strict=True):
             plane[inner] = there[source]
+
+    @cached_property
+    def _rgb_together(self) -> np.ndarray | None:
+        """As `_together` of R, G and B in the data window. Errors: as `_rgb_planes`."""
+        return _together(self._rgb_planes())
 
     def _rgb_planes(self) -> list[np.ndarray]:
         """The H×W pixels of R, G and B in the data window. Errors: PlateError for channels of whole numbers."""

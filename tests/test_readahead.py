@@ -1,0 +1,108 @@
+"""Frames in order, read while others are measured."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bodydouble.alignment import readahead
+from bodydouble.alignment.readahead import AHEAD, FIRST_AHEAD, read_ahead
+from bodydouble.alignment.views import PlateViews
+from bodydouble.errors import InputError, PlateError
+from bodydouble.plates.glances import Glance
+from bodydouble.plates.images import write_image
+from bodydouble.plates.plate import Plate
+from bodydouble.plates.sequences import PlateSequence
+
+FRAMES = range(1001, 1015)
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory: pytest.TempPathFactory) -> PlateSequence:
+    """Frames of 512 rows, each as bright as its number says."""
+    folder = tmp_path_factory.mktemp("ahead")
+    for frame in FRAMES:
+        pixels = np.full((512, 64, 3), frame - 1000, np.float32)
+        write_image(folder / f"a.{frame}.exr", pixels, channel_names=("R", "G", "B"), compression="zip")
+    return PlateSequence.find(folder / "a.####.exr")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The frames that have been opened."""
+    look, frames = readahead.look_at_frame, []
+
+    def counted(plate: PlateSequence, frame: int) -> Plate | Glance:
+        frames.append(frame)
+        return look(plate, frame)
+
+    monkeypatch.setattr(readahead, "look_at_frame", counted)
+    return frames
+
+
+def views_of(picture: Plate | Glance) -> PlateViews:
+    return PlateViews(picture, lambda rgb: rgb)
+
+
+def nothing() -> None:
+    """What is done meanwhile."""
+
+
+def rows_at_first(frame: int) -> tuple[int, int]:
+    return 0, 32
+
+
+def test_frames_come_in_order_with_their_own_pixels_and_the_rows_that_were_asked_for(plate: PlateSequence) -> None:
+    found = list(read_ahead(plate, FRAMES, views_of, rows_at_first, nothing))
+    assert [frame for frame, _, _ in found] == list(FRAMES)
+    for frame, picture, _ in found:
+        assert isinstance(picture, Glance)
+        assert picture.half_rgb((0, 0, 64, 16))[0, 0, 0] == frame - 1000
+    assert [picture.rows_read for _, picture, _ in found[:FIRST_AHEAD]] == [512] * FIRST_AHEAD  # type: ignore[union-attr]
+    assert all(picture.rows_read < 512 for _, picture, _ in found[FIRST_AHEAD:])  # type: ignore[union-attr]
+
+
+def test_what_is_done_meanwhile_begins_once_the_first_frames_are_open(plate: PlateSequence, opened: list[int]) -> None:
+    then: list[tuple[int, bool]] = []
+
+    def load() -> None:
+        then.append((len(opened), threading.current_thread() is threading.main_thread()))
+
+    list(read_ahead(plate, FRAMES, views_of, rows_at_first, load))
+    assert then == [(FIRST_AHEAD, True)]
+    then.clear()
+    assert list(read_ahead(plate, (), views_of, rows_at_first, load)) == []
+    assert then == [], "without frames there is nothing to load for"
+
+
+def test_no_more_frames_are_read_than_will_soon_be_wanted(plate: PlateSequence, opened: list[int]) -> None:
+    frames = read_ahead(plate, FRAMES, views_of, rows_at_first, nothing)
+    for number in range(1, 6):
+        next(frames)
+        assert len(opened) <= max(FIRST_AHEAD, number + AHEAD)
+    frames.close()
+    assert len(opened) < len(FRAMES)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"no picture")])
+def test_a_frame_that_cannot_be_read_is_named_in_its_place(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+    for frame in FRAMES[:3]:
+        write_image(tmp_path / f"a.{frame}.exr", np.ones((32, 32, 3), np.float32), channel_names=("R", "G", "B"))
+    plate = PlateSequence.find(tmp_path / "a.####.exr")
+    spoil(plate.path(1002))
+    frames = read_ahead(plate, FRAMES[:3], views_of, rows_at_first, nothing)
+    assert next(frames)[0] == 1001
+    with pytest.raises(PlateError, match=r"a\.1002\.exr"):
+        next(frames)
+
+
+def test_a_model_that_is_missing_is_told_before_the_first_frame(plate: PlateSequence) -> None:
+    def load() -> None:
+        raise InputError("the model is missing")
+
+    with pytest.raises(InputError, match="the model is missing"):
+        next(read_ahead(plate, FRAMES, views_of, rows_at_first, load))
