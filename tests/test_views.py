@@ -15,7 +15,6 @@ from bodydouble.alignment.views import (
     close_box,
     encoding_table,
     rows_of_faces,
-    to_detection_image,
 )
 from bodydouble.plates.images import picture_plate
 from bodydouble.plates.plate import Plate
@@ -24,17 +23,17 @@ from bodydouble.plates.plate import Plate
 @pytest.mark.parametrize("exposure", [1e-3, 0.05, 1.0, 30.0])
 def test_the_detection_picture_hardly_depends_on_exposure(exposure: float) -> None:
     rgb = np.random.default_rng(0).uniform(0.02, 1.0, (64, 64, 3)).astype(np.float32)
-    shown = to_detection_image(rgb * np.float32(exposure)).astype(int)
+    shown = shown_whole(rgb * np.float32(exposure))
     assert shown.dtype == int
     if 0.1 < exposure < 10:
-        assert np.abs(shown - to_detection_image(rgb)).max() <= 1
+        assert np.abs(shown - shown_whole(rgb)).max() <= 1
     assert 2 < shown.mean() < 250
 
 
 def test_highlights_stay_apart_in_the_detection_picture() -> None:
     rgb = np.full((8, 8, 3), 0.18, np.float32)
     rgb[0, 0], rgb[0, 1], rgb[0, 2] = 0.6, 1.0, np.inf
-    shown = to_detection_image(rgb)[0, :4, 0].astype(int)
+    shown = shown_whole(rgb)[0, :4, 0]
     assert shown[3] < shown[0] < shown[1] < shown[2] == 255
 
 
@@ -53,6 +52,11 @@ def plate(height: int, width: int, pixel_aspect: float = 1.0) -> Plate:
 
 def views(picture: Plate) -> PlateViews:
     return PlateViews(picture, lambda rgb: rgb)
+
+
+def shown_whole(rgb: np.ndarray) -> np.ndarray:
+    """All of a small scene-linear ACEScg picture as the detector sees it."""
+    return views(picture_plate(Path("small.exr"), rgb, {})).whole(1280).image_u8.astype(int)
 
 
 @pytest.mark.parametrize("face_px", [60.0, 300.0, 700.0])

@@ -270,11 +270,6 @@ def encoding_table(factor: float) -> Pixels:
     return table
 
 
-def to_detection_image(rgb: NDArray[np.float32]) -> Pixels:
-    """What the detector sees of a scene-linear ACEScg H×W×3 picture: H×W×3 uint8, exposed and display-encoded."""
-    return _encoded(rgb, encoding_table(exposure(rgb)))
-
-
 def _encoded(rgb: NDArray[np.float32], curve: Pixels) -> Pixels:
     with np.errstate(over="ignore"):  # beyond half it is as bright as Inf
         return curve.take(rgb.astype(np.float16).view(np.uint16))

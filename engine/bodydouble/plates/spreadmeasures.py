@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def measure_spread(
     faces = _faces(plate, shot, person)
     seen = {}
     with intra_op_threads(1):  # torch adds up in another order for another number of threads
-        for frame in spread_frames(plate, shot, person):
+        for frame in _thinned(faces):
             found = _seen(plate, frame, faces[frame], model, colour, colorspace)
             if found is not None:
                 seen[frame] = found
@@ -57,7 +57,11 @@ def measure_spread(
 
 def spread_frames(plate: PlateSequence, shot: ShotFaces, person: int | None) -> list[int]:
     """The frames that are measured: those with the face, evenly thinned to `MOST_FRAMES`."""
-    frames = sorted(_faces(plate, shot, person))
+    return _thinned(_faces(plate, shot, person))
+
+
+def _thinned(faces: Mapping[int, Face]) -> list[int]:
+    frames = sorted(faces)
     picks = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).round().astype(int)).tolist()
     return [frames[index] for index in picks]
 
