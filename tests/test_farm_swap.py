@@ -281,6 +281,18 @@ def test_holdout_tells_of_a_hole_before_the_work_with_the_frames_that_are_there(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["swap", "measure", "holdout"])
+def test_shot_faces_of_a_plate_of_another_size_are_refused(tmp_path, capsys, command):
+    words = tiny_shot(tmp_path, [1001])
+    faces = Path(words[words.index("--faces") + 1])
+    faces.write_text(faces.read_text().replace('"width": 96', '"width": 192'))
+    extra = {"swap": words[-2:], "measure": words[-2:], "holdout": ["--performer", "anna"]}[command]
+    assert run([command, *words[1:-2], *extra, "-o", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert "192x80" in err and "plate.1001.exr is 96x80" in err and "bodydouble align" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_without_a_single_result_names_no_frames_as_its_output(tmp_path, capsys):
     words = tiny_shot(tmp_path, [1001], without_face=[1001])
     assert run([*words, "-o", str(tmp_path / "out")]) == 4

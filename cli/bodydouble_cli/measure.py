@@ -10,6 +10,7 @@ from bodydouble.errors import UsageError
 from bodydouble.events import Progress
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
+    check_fit,
     device_option,
     open_colour,
     plate_argument,
@@ -63,6 +64,7 @@ def measure(
     if (model is None) != (persona is None):
         raise UsageError("--model and --persona go together: blur is measured against one persona's swaps.")
     sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
+    check_fit(shot, faces, sequence)
     worker, loaded = served(), None
     if model is not None and persona is not None:
         load = load_swap_model if worker is None else worker.warm.model

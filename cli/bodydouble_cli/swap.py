@@ -16,6 +16,7 @@ from bodydouble_cli.farming import FrameChoice, frame_options, run_options
 from bodydouble_cli.guides import chosen_guides, guide_options
 from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
+    check_fit,
     chosen_person,
     device_option,
     open_colour,
@@ -109,6 +110,8 @@ def swap(
     sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
+    if shot is not None and faces is not None:
+        check_fit(shot, faces, sequence)
     wanted = frames.of(sequence)
     colour = open_colour(ocio)
     patches = PlateSequence.output(patch, like=sequence) if patch else None
