@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bodydouble.alignment import registering
+from bodydouble.alignment import grouping, registering
 from bodydouble.alignment.chips import PICTURE_SIDE
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
 from bodydouble.alignment.normalising import normalised
@@ -54,7 +54,7 @@ def test_motions_are_the_same_however_many_frames_a_thread_takes_at_a_time(monke
     pictures = {frame: textured((0.5 * frame, 0.0)) for frame in (0, 1, 2, 4)}
     points = np.repeat(POINTS[None], 5, axis=0)
     together = measure_motions(pictures, points)
-    monkeypatch.setattr(registering, "TOGETHER", 1)
+    monkeypatch.setattr(grouping, "TOGETHER", 1)
     apart = measure_motions(pictures, points)
     assert list(together) == list(apart) == [(0, 1), (0, 2), (1, 2), (2, 4)]
     for pair, found in together.items():

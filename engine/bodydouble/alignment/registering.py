@@ -14,7 +14,6 @@ the dark between them go their own ways.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodydouble.alignment.chips import PICTURE_SIDE
+from bodydouble.alignment.grouping import by_groups
 from bodydouble.alignment.normalising import Picture, normalised
 
 Points = NDArray[np.float64]
@@ -57,8 +57,6 @@ DISTANCES = (1, 2)
 """Frames apart that are registered."""
 ITERATIONS = 6
 CONVERGED_PX = 0.1
-THREADS, TOGETHER = 2, 16
-"""Threads that register, and frames that each takes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +78,8 @@ def measure_motions(pictures: Mapping[int, NDArray[np.uint8]], points: Points) -
     `pictures`: frame → H×W grey picture, frames counted from 0, any may be missing. `points`: (N, 68, 2) where the
     landmarks are expected in each of them.
     """
-    frames = sorted(pictures)
-    groups = [frames[first : first + TOGETHER] for first in range(0, len(frames), TOGETHER)]
-    with ThreadPoolExecutor(THREADS) as workers:
-        parts = workers.map(lambda group: _motions_of(group, pictures, points), groups)
-        return {pair: motion for part in parts for pair, motion in part.items()}
+    parts = by_groups(sorted(pictures), lambda group: _motions_of(group, pictures, points))
+    return {pair: motion for part in parts for pair, motion in part.items()}
 
 
 def _motions_of(

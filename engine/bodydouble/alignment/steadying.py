@@ -19,12 +19,12 @@ frame's landmarks depend on the frames within reach and on no other: parts of a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bodydouble.alignment.grouping import by_groups
 from bodydouble.alignment.registering import Motion
 from bodydouble.alignment.smoothing import difference_bands, solve_bands
 
@@ -49,8 +49,6 @@ TAIL = 3.0
 
 REACH = 8
 """Frames on either side of a frame that have a say in it."""
-TOGETHER, THREADS = 16, 2
-"""Frames that are solved at once, a matter of memory, and threads that do so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +87,8 @@ def steady(
         strengths = np.broadcast_to(SMOOTHNESS * smoothing * np.asarray(stiffness), (marks,))
         terms.append(_smoothness_term(strengths, count))
     strength = FILLING * smoothing
-    groups = [range(first, min(first + TOGETHER, count)) for first in range(0, count, TOGETHER)]
-    with ThreadPoolExecutor(THREADS) as workers:
-        parts = workers.map(lambda group: _solve(np.array(group), known, share, terms, strength), groups)
-        return np.concatenate(list(parts))
+    parts = by_groups(range(count), lambda group: _solve(np.array(group), known, share, terms, strength))
+    return np.concatenate(parts)
 
 
 def _solve(

@@ -1,0 +1,24 @@
+"""Work on frames in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bodydouble.alignment.grouping import TOGETHER, by_groups
+
+
+@pytest.mark.parametrize("count", [0, 1, TOGETHER, 3 * TOGETHER + 1])
+def test_every_item_is_worked_on_once_and_results_come_in_order(count: int) -> None:
+    parts = by_groups(range(count), list)
+    assert [item for part in parts for item in part] == list(range(count))
+    assert all(0 < len(part) <= TOGETHER for part in parts)
+
+
+def test_an_error_of_the_work_is_passed_on() -> None:
+    def fail(items: Sequence[int]) -> int:
+        return 1 // items[0]
+
+    with pytest.raises(ZeroDivisionError):
+        by_groups(range(40), fail)
