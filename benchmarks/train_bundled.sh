@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the bundled model again from the rendered training frames: stills -> shot faces -> facesets -> comb.
-# Usage: benchmarks/train_bundled.sh WORK     (seven and a half hours on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
+# Usage: benchmarks/train_bundled.sh WORK     (eight and a half hours on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work="${1:?name a folder to work in}"
@@ -29,3 +29,8 @@ bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${
 bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" "${fine[@]}" --warp --iterations 20,20,60,550,500,400,8367 \
     --settle 0.02784 --learning-rate 3e-4 --settle-learning-rate 1.14e-4
 bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${fine[@]}" --iterations 20,20,60,550,500,400,8651 --settle 0.0211112
+# At last how strong it is, wherever it lies.
+fine+=(--texture-weight 1)
+bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" "${fine[@]}" --warp --iterations 20,20,60,550,500,400,9672 \
+    --settle 0.026037 --learning-rate 3e-4 --settle-learning-rate 1e-4
+bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${fine[@]}" --iterations 20,20,60,550,500,400,9972 --settle 0.0237248

@@ -165,3 +165,9 @@ def test_a_movie_is_swapped_frame_by_frame_into_numbered_exr(model: Path, colour
     result = read_plate(out.path(2))
     matte = result.main.channel("bodydouble.matte")
     np.testing.assert_array_equal(result.rgb()[matte == 0], read_frame(plate, 2).rgb()[matte == 0])
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_not_the_current_folder(empty: str):
+    with pytest.raises(UsageError, match="path is empty"):
+        find_plate(empty)

@@ -21,6 +21,8 @@ def find_plate(path: str | Path, part: str | None = None, view: str | None = Non
     part, view: which picture of each file is meant, see `find_picture`; None for the first. Frames of a movie are
     numbered from 1. Errors: PlateError, UsageError, see `PlateSequence.find` and `read_movie`.
     """
+    if not str(path).strip():
+        raise UsageError("the plate's path is empty; is a variable of the shell unset?")
     if Path(path).suffix.lower() not in MOVIE_SUFFIXES:
         return PlateSequence.find(path, part, view)
     if part is not None or view is not None:
