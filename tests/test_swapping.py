@@ -335,7 +335,7 @@ def test_a_tampered_rights_record_is_refused_with_whom_to_ask(
 
 
 def test_an_unknown_persona_lists_those_the_model_has(model_folder: Path) -> None:
-    with pytest.raises(UnknownPersonaError, match="anna"):
+    with pytest.raises(UnknownPersonaError, match=r"\.comb has no persona .ana.\. Did you mean: anna"):
         load_swap_model(model_folder, "ana", "cpu")
 
 

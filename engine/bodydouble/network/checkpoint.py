@@ -70,6 +70,7 @@ class CombCard:
         history: one entry per training run: its settings; iterations, images and seconds trained up to its end.
         encoder_digest, trunk_digest: SHA-256 of the files.
         alpha: gain of the top level; below 1 in a model that was saved while it faded in.
+        folder: where it was read from, for messages; None of one that was made here.
     """
 
     dims: CombDims
@@ -82,6 +83,7 @@ class CombCard:
     encoder_digest: str = ""
     trunk_digest: str = ""
     alpha: float = 1.0
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,7 +99,9 @@ class CombCard:
         for card in self.personas:
             if card.name == name:
                 return card
-        raise UnknownPersonaError(f"the model has no persona {name!r}. {near_names(name, self.names)}")
+        raise UnknownPersonaError(
+            f"{self.folder or 'the model'} has no persona {name!r}. {near_names(name, self.names)}"
+        )
 
 
 def save_comb(folder: Path, comb: Comb, card: CombCard, dtype: torch.dtype = torch.float16) -> CombCard:
@@ -216,7 +220,7 @@ def read_card(folder: Path) -> CombCard:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({error}); copy the model again.") from error
     try:
-        return _from_json(data, path)
+        return replace(_from_json(data, path), folder=Path(folder))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path} is damaged ({type(error).__name__}: {error}); copy the model again.") from error
 
