@@ -76,7 +76,7 @@ class _Counted:
 
     def count(self, event: events.Event) -> bool:
         """Counts the frame that an event is about, if it is about one; whether it is new."""
-        if not isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed):
+        if not isinstance(event, events.FrameEvent):
             return False
         before = len(self._frames)
         self._frames.add(event.frame)
@@ -102,7 +102,7 @@ class PlainLines:
             self._total = event.frames
         self._counted.count(event)
         text = plain_text(event)
-        if text and isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._total:
+        if text and isinstance(event, events.FrameEvent) and self._total:
             text = f"[{len(self._counted)}/{self._total}] {text}"
         if text:
             print(text, file=sys.stderr, flush=True)
@@ -139,7 +139,7 @@ class TerminalBar:
             self._bar.console.print(plain_text(self._news.of(event)), markup=False, highlight=False)
         elif isinstance(event, events.FrameDone) and self._news.of(event).message:
             self._bar.console.print(f"frame {event.frame}: {event.message}", markup=False, highlight=False)
-        if isinstance(event, events.FrameDone | events.FrameSkipped | events.FrameFailed) and self._task is not None:
+        if isinstance(event, events.FrameEvent) and self._task is not None:
             self._bar.update(self._task, advance=int(self._counted.count(event)), note=f"frame {event.frame}")
 
     def _begin(self, stage: str, total: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 import click
 
 from bodydouble.errors import BodydoubleError, OutOfMemoryError, from_system, is_out_of_memory
@@ -50,8 +48,8 @@ def exit_code_of(problem: BaseException) -> int:
         return INTERRUPTED
     if is_out_of_memory(problem):
         return OUT_OF_MEMORY
-    # Disks, permissions and pipes are no bugs, wherever in the code they show.
-    return from_system(problem).exit_code if _is_from_system(problem) else BUG
+    refused = _refused_by_system(problem)
+    return BUG if refused is None else refused.exit_code
 
 
 def message_of(problem: BaseException) -> str | None:
@@ -68,8 +66,10 @@ def message_of(problem: BaseException) -> str | None:
         return "Cancelled."
     if is_out_of_memory(problem):
         return f"Out of memory: {str(problem).splitlines()[0] if str(problem) else 'no details'}"
-    return str(from_system(problem)) if _is_from_system(problem) else None
+    refused = _refused_by_system(problem)
+    return None if refused is None else str(refused)
 
 
-def _is_from_system(problem: BaseException) -> TypeGuard[OSError]:
-    return isinstance(problem, OSError) and problem.errno is not None
+def _refused_by_system(problem: BaseException) -> BodydoubleError | None:
+    """What disks, permissions and pipes refuse: no bug, wherever in the code it shows."""
+    return from_system(problem) if isinstance(problem, OSError) and problem.errno is not None else None

@@ -122,9 +122,9 @@ def swap(
             run.notice(notice)
         if read_card(model).persona(persona).rights is None:
             run.notice(check_rights(None, persona, date.today(), production) or "")
-        there = False
         if shot is None:
             run.notice("no --faces: the whole plate is aligned first.")
+        there = False
         for result in swap_sequence(
             sequence,
             target,
@@ -150,8 +150,8 @@ def swap(
             there = there or result.path is not None
         if there:
             run.output("frames", target.pattern)
-        if there and patches is not None:
-            run.output("patches", patches.pattern)
+            if patches is not None:
+                run.output("patches", patches.pattern)
 
 
 def _event(result: FrameResult) -> Event:

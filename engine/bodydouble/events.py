@@ -114,7 +114,8 @@ class RunDone:
     message: str = ""
 
 
-Event = RunStarted | FrameDone | FrameFailed | FrameSkipped | Notice | Facts | Progress | RunDone
+FrameEvent = FrameDone | FrameFailed | FrameSkipped
+Event = RunStarted | FrameEvent | Notice | Facts | Progress | RunDone
 
 _KINDS: Mapping[str, type] = {cls.kind: cls for cls in typing.get_args(Event)}
 

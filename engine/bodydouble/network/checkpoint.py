@@ -34,7 +34,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bodydouble.errors import ModelError, OutputError, UnknownPersonaError, near_names
+from bodydouble.errors import ModelError, OutputError, UnknownPersonaError, near_names, system_reason
 from bodydouble.network.comb import Comb, CombDims, is_persona_name
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.rights import SEAL, rights_digest
@@ -190,7 +190,7 @@ def _settle(folder: Path) -> None:
             else:
                 path.unlink()
         except OSError as error:
-            raise OutputError(f"{final}: cannot be written ({error.strerror}).") from error
+            raise OutputError(f"{final}: cannot be written ({system_reason(error)}).") from error
 
 
 def _digests(folder: Path) -> set[str]:

@@ -91,6 +91,10 @@ class Level:
     size: Size
     whole: bool = True
 
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """Views of the mean difference times its trust, the trust, and the mask."""
+        return self.stack.split([self.stack.shape[1] - 2, 1, 1], dim=1)
+
 
 def extend(difference: torch.Tensor, matte: torch.Tensor) -> torch.Tensor:
     """Carry `difference` on smoothly from where it is known to everywhere, by pull-push.
@@ -153,8 +157,9 @@ def pushed(levels: list[Level], bands: Bands, window: Window) -> torch.Tensor:
     Returns:
         N×2C×h×w: the difference, filled where it is not known, and then the change.
     """
-    count, lowest = levels[0].stack.shape[1] - 2, bands.levels - 1
+    lowest = bands.levels - 1
     filled = _filled(levels, lowest, window)
+    count = filled.shape[1]
     # Side by side in one tensor: on the small levels it is the number of steps that takes time.
     both = torch.cat([filled, torch.zeros_like(filled)], dim=1)
     weights = band_weights(levels[: lowest + 1], bands)
@@ -162,7 +167,7 @@ def pushed(levels: list[Level], bands: Bands, window: Window) -> torch.Tensor:
     for step in reversed(range(lowest)):
         both = _enlarged(both, levels, step, window)
         filled, change = both.split(count, dim=1)
-        mean, trust, _ = levels[step].stack.split([count, 1, 1], dim=1)
+        mean, trust, _ = levels[step].parts()
         band = torch.addcmul(mean, trust, filled, value=-1)
         filled.add_(band)
         add_band(change, band, weights[step])
@@ -171,11 +176,10 @@ def pushed(levels: list[Level], bands: Bands, window: Window) -> torch.Tensor:
 
 def _filled(levels: list[Level], last: int, window: Window) -> torch.Tensor:
     """The difference of level `last`, filled where it is not known: as pictures or as a list, as that level is."""
-    count = levels[-1].stack.shape[1] - 2
-    mean, trust, _ = levels[-1].stack.split([count, 1, 1], dim=1)
+    mean, trust, _ = levels[-1].parts()
     filled = mean / trust.clamp(min=1e-12)  # the mean of all that is known; 0 if nothing is
     for step in reversed(range(last, len(levels) - 1)):
-        mean, trust, _ = levels[step].stack.split([count, 1, 1], dim=1)
+        mean, trust, _ = levels[step].parts()
         filled = torch.addcmul(mean, 1 - trust, _enlarged(filled, levels, step, window))
     return filled
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bodydouble.errors import BodydoubleError, InputError, NoFaceError, from_system
+from bodydouble.errors import BodydoubleError, InputError, NoFaceError, from_system, system_reason
 from bodydouble.plates.images import lossy_compression, output_compression, write_plate
 from bodydouble.plates.plate import Plate, Region
 from bodydouble.plates.reading import read_frame
@@ -209,7 +209,7 @@ def write(job: FrameJob, computed: Computed) -> FrameResult:
     except BodydoubleError as error:
         return FrameResult(frame, "failed", None, str(error), confidence, seconds)
     except OSError as error:
-        return FrameResult(frame, "failed", None, f"{path}: {error.strerror}", confidence, seconds)
+        return FrameResult(frame, "failed", None, f"{path}: {system_reason(error)}", confidence, seconds)
     seconds["write"] = time.perf_counter() - start
     note = arrived.note or output_compression(swapped.plate, job.compression)[1]
     return FrameResult(frame, "done", path, note, confidence, seconds, patch, arrived.shows)

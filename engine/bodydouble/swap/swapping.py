@@ -87,7 +87,7 @@ def swap_sequence(
     check_compression(compression)
     load = warm.model if warm is not None else load_swap_model
     model = load(comb_path, persona, device, production)
-    colour.resolve(model.card.model_space.primaries)
+    colour.resolve(model.card.model_space.primaries)  # or say so before the first frame
     if colorspace is not None:
         colorspace = colour.resolve(colorspace)
     if shot is None:

@@ -21,13 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bodydouble.swap.sums import BINOMIAL
+
 SMALLEST_TEXTURE = 32
 """Pixels of the smallest pictures that have windows in both octaves."""
 OCTAVES = 2
 WINDOW = 8
 STRIDE = 4
-_LINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-_REACH = len(_LINE) // 2
+_REACH = len(BINOMIAL) // 2
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _octaves(result: Tensor, truth: Tensor, matte: Tensor, weight: Tensor | None
 
 
 def _smoothed(pictures: Tensor) -> Tensor:
-    line = pictures.new_tensor(_LINE)
+    line = pictures.new_tensor(BINOMIAL)
     # Repeated at the border, which is no structure either.
     around = F.pad(pictures, (_REACH,) * 4, mode="replicate")
     return F.conv2d(F.conv2d(around, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
