@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -148,6 +149,37 @@ def test_a_damaged_frame_is_named(tmp_path: Path, write_frames: Callable[..., Pl
         align_shot(shot, FRAMES, Colour(), "ACEScg", AlignSettings(handles=0))
 
 
+def test_damaged_and_missing_frames_are_told_and_the_faces_around_them_fill_them_in(
+    plate: PlateSequence, tmp_path: Path
+) -> None:
+    frames = plate.frames[:8]
+    for frame in frames:
+        shutil.copy(plate.path(frame), tmp_path / f"shot.{frame}.exr")
+    damaged, missing = frames[3], frames[6]
+    (tmp_path / f"shot.{damaged}.exr").write_bytes(b"not an EXR")
+    (tmp_path / f"shot.{missing}.exr").unlink()
+    shot, settings = PlateSequence(str(tmp_path / "shot.####.exr"), frames), AlignSettings(handles=0)
+    told: dict[int, str] = {}
+
+    def on_unread(frame: int, problem: PlateError) -> None:
+        told[frame] = str(problem)
+
+    faces = align_shot(shot, frames, Colour(), None, settings, on_unread=on_unread)
+    whole = align_shot(plate, frames, Colour(), None, settings)
+    assert sorted(told) == [damaged, missing] and all(f"shot.{frame}.exr" in told[frame] for frame in told)
+    for frame in frames:
+        here, there = faces.face(frame), whole.face(frame)
+        assert here is not None and there is not None and here.interpolated == (frame in told)
+        width = there.box_px[2] - there.box_px[0]
+        assert np.abs(here.landmarks_px - there.landmarks_px)[17:].mean() < 0.02 * width
+
+
+def test_where_no_frame_can_be_read_the_first_is_named(tmp_path: Path) -> None:
+    shot = PlateSequence(str(tmp_path / "shot.####.exr"), (1001, 1002))
+    with pytest.raises(PlateError, match=r"shot\.1001\.exr"):
+        align_shot(shot, shot.frames, Colour(), None, AlignSettings(), on_unread=lambda frame, problem: None)
+
+
 @pytest.fixture(scope="module")
 def moving(plate: PlateSequence, tmp_path_factory: pytest.TempPathFactory) -> PlateSequence:
     """Somebody who sits still, then moves down, and from 1029 on is in another shot."""
@@ -198,8 +230,14 @@ def test_a_frame_that_is_damaged_where_a_face_is_looked_for_is_named(moving: Pla
     for frame in frames:
         (tmp_path / f"half.{frame}.exr").write_bytes(content if frame < 1026 else content[: len(content) // 2])
     shot = PlateSequence.find(tmp_path / "half.####.exr")
+    settings = AlignSettings(handles=0)
+    told: list[int] = []
     with pytest.raises(PlateError, match=r"half\.1026\.exr"):
-        list(align_frames(shot, frames, Colour(), "lin_rec709_scene", AlignSettings(handles=0)))
+        list(align_frames(shot, frames, Colour(), "lin_rec709_scene", settings))
+    found = align_frames(
+        shot, frames, Colour(), "lin_rec709_scene", settings, None, lambda frame, _: told.append(frame)
+    )
+    assert [one.frame for one in found] == list(frames)[:-1] and told == [1026]
 
 
 def test_the_order_of_the_measured_frames_does_not_matter(plate: PlateSequence) -> None:

@@ -460,6 +460,21 @@ def test_align_lists_frames_without_a_face_and_is_4_but_writes_the_sidecar(empty
     assert run(["info", str(sidecar)]) == 0
 
 
+def test_align_lists_a_frame_that_cannot_be_read_and_does_the_others(empty_plate, tmp_path, capsys):
+    (tmp_path / "plate.1002.exr").write_bytes(b"not an EXR")
+    sidecar, drawn = tmp_path / "shot.faces.json", tmp_path / "drawn"
+    argv = ["align", empty_plate, "-o", str(sidecar), "--colorspace", "ACEScg", "--overlay", str(drawn), "--json"]
+    assert run(argv) == 4
+    shown = lines_of(capsys.readouterr().out)
+    failed = {event.frame: event for event in shown if isinstance(event, events.FrameFailed)}
+    assert [(frame, failed[frame].status) for frame in (1001, 1002)] == [(1001, "no_face"), (1002, "failed")]
+    assert "plate.1002.exr" in failed[1002].message
+    assert list(json.loads(sidecar.read_text())["frames"]) == ["1001", "1002"]
+    assert [path.name for path in drawn.iterdir()] == ["overlay.1001.png"]
+    (tmp_path / "plate.1001.exr").write_bytes(b"not an EXR")
+    assert run([*argv, "--overwrite"]) == 3, "with none that can be read there is nothing to write"
+
+
 def test_align_tells_of_a_hole_before_the_work_with_the_frames_that_are_there(empty_plate, tmp_path, capsys):
     os.rename(tmp_path / "plate.1002.exr", tmp_path / "plate.1004.exr")
     assert run(["align", empty_plate, "-o", str(tmp_path / "shot.faces.json"), "--colorspace", "ACEScg"]) == 3

@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import json
 import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -178,6 +179,20 @@ def test_a_changed_pixel_outside_the_matte_channel_is_counted(
     made = review(layered, plate, tmp_path / "out", shot=None, frames=(1001,), colour=Colour(), colorspace=COLOUR)
     assert made.frames[0].outside_pixels == 1
     assert made.numbers["summary"]["outside_pixels"] == 1
+
+
+def test_a_plate_that_cannot_be_read_is_told_and_shown_black(
+    shot_folder: Path, shot: ShotFaces, report: ReviewReport, tmp_path: Path
+):
+    for folder in ("plate", "result"):
+        shutil.copytree(shot_folder / folder, tmp_path / folder)
+    (tmp_path / "plate" / "p.1001.exr").write_bytes(b"not an EXR")
+    (tmp_path / "plate" / f"p.{MISSING}.exr").unlink()
+    result, plate = (PlateSequence(str(tmp_path / folder / "p.####.exr"), FRAMES) for folder in ("result", "plate"))
+    found = by_frame(review(result, plate, tmp_path, shot=shot, frames=FRAMES, colour=Colour(), colorspace=COLOUR))
+    assert found[1001].status == "unreadable" and "p.1001.exr" in found[1001].message
+    assert (found[MISSING].status, found[1002].status) == ("missing", "done")
+    assert read_image(tmp_path / "contact_sheet.png").shape == read_image(report.contact_sheet).shape
 
 
 def test_a_result_of_another_size_is_unreadable(sequences: tuple[PlateSequence, PlateSequence], tmp_path: Path):

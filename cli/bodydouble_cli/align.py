@@ -27,6 +27,7 @@ from bodydouble_cli.progress import Reporting, open_run
 
 if TYPE_CHECKING:
     from bodydouble.alignment.aligning import FrameDetections
+    from bodydouble.errors import PlateError
     from bodydouble.plates.frames import FrameRange
 
 DEFAULT = AlignSettings()
@@ -102,7 +103,8 @@ def align(
 
     Writes the shot faces, a sidecar that extract, swap and review read. Run it once per shot, over the whole shot:
     people are told apart over time, so a swap gives the same result however a farm cuts it into chunks. Frames in
-    which no face is found are listed and make the exit code 4; the sidecar is written all the same.
+    which no face is found, or that cannot be read, are listed and make the exit code 4; the sidecar is written all the
+    same.
 
     \b
     Example:
@@ -130,6 +132,7 @@ def align(
         check_holes(sequence, wanted)
     check_writable(out)
     empty: list[int] = []
+    unread: set[int] = set()
     colour = open_colour(ocio)
     with open_run("align", frames=len(wanted), reporting=reporting) as run:
         if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
@@ -143,13 +146,32 @@ def align(
             else:
                 empty.append(found.frame)
 
+        def on_unread(frame: int, problem: PlateError) -> None:
+            unread.add(frame)
+            if frame in wanted:
+                run.emit(FrameFailed(frame, "failed", str(problem)))
+            else:
+                run.notice(f"of the frames around those asked for one is left out: {problem}")
+
+        def not_drawn(frame: int, problem: PlateError) -> None:
+            run.notice(f"no overlay of frame {frame}: {problem}")
+
         if faces is None:
-            shot = align_shot(sequence, wanted, colour, colorspace, settings, on_frame=on_frame, mesh_model=mesh_model)
+            shot = align_shot(
+                sequence,
+                wanted,
+                colour,
+                colorspace,
+                settings,
+                on_frame=on_frame,
+                mesh_model=mesh_model,
+                on_unread=on_unread,
+            )
         else:
             shot = given_faces(faces, sequence, wanted)
             empty += [frame for frame in wanted if not shot.frames[frame]]
         # The solve drops what was found in passing and is nobody's face; a frame that looked done then has none.
-        dropped = [frame for frame in wanted if frame not in empty and not shot.frames.get(frame)]
+        dropped = [frame for frame in wanted if frame not in (*empty, *unread) and not shot.frames.get(frame)]
         if person is not None:
             shot = shot.only(chosen_person(person, shot, colour) or 0)
         if fix is not None:
@@ -172,6 +194,7 @@ def align(
             write_nuke_tracks(nuke_path, shot)
             run.output("tracks", nuke_path)
         if overlay is not None:
-            for _ in write_overlays(sequence, wanted, shot, overlay, colour, colorspace):
+            seen = [frame for frame in wanted if frame not in unread]
+            for _ in write_overlays(sequence, seen, shot, overlay, colour, colorspace, on_unread=not_drawn):
                 pass
             run.output("overlay", overlay)

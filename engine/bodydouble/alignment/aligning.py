@@ -37,6 +37,7 @@ from bodydouble.alignment.readahead import read_ahead
 from bodydouble.alignment.shotfaces import Face, ShotFaces, read_shot_faces
 from bodydouble.alignment.tracks import solve_person, still_faces
 from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views, rows_of_faces
+from bodydouble.errors import PlateError
 from bodydouble.plates.glances import Glance, Rows
 from bodydouble.plates.reading import look_at_frame, read_frame
 from bodydouble.settings import AlignSettings
@@ -65,6 +66,8 @@ are there; where it is farther off they are read then."""
 FOLLOW_SCORE, SCORE_FRAMES = -0.7, 2
 """Detector score, on an upright chip, above which a followed face is one. A face that moves evenly is scored in frames
 whose number is a multiple of the second; in between it has the score that it had."""
+OnUnread = Callable[[int, PlateError], None]
+"""Hears the number of a frame that is missing or cannot be read, and why."""
 _CORNERS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 
 
@@ -103,24 +106,37 @@ def align_shot(
     settings: AlignSettings,
     on_frame: Callable[[FrameDetections], None] | None = None,
     mesh_model: Path | None = None,
+    on_unread: OnUnread | None = None,
 ) -> ShotFaces:
     """The shot faces of some frames of a plate. `colorspace` None: taken from the files.
 
     The plate's frames up to `settings.handles` before and after are measured, too, so that these get the faces that
     they have in the whole shot. `on_frame` hears of each frame that was asked for when it is measured.
-    `mesh_model`: file of the mesh landmarker, see `mesh.find_mesh_model`.
-    Raises PlateError for a frame that is missing or cannot be read, InputError where a model file is missing.
+    `mesh_model`: file of the mesh landmarker, see `mesh.find_mesh_model`. `on_unread`: hears of each frame, asked for
+    or around those, that is missing or cannot be read; it is a gap then, filled in where gaps are.
+    Raises PlateError for such a frame without `on_unread`, and where none can be read; InputError where a model file is
+    missing.
     """
     measured = []
+    unread: dict[int, PlateError] = {}
+
+    def left_out(frame: int, problem: PlateError) -> None:
+        if on_unread is None:
+            raise problem
+        unread[frame] = problem
+        on_unread(frame, problem)
+
     wanted = set(frames)
     looked_at = frames if settings.stills else with_handles(frames, plate.frames, settings.handles)
-    for found in align_frames(plate, looked_at, colour, colorspace, settings, mesh_model):
+    for found in align_frames(plate, looked_at, colour, colorspace, settings, mesh_model, left_out):
         measured.append(found)
         if on_frame is not None and found.frame in wanted:
             on_frame(found)
+    if unread and not measured:
+        raise next(iter(unread.values()))
     if not settings.stills:
         measured = _follow_back(plate, measured, colour, colorspace, settings, mesh_model)
-    shot = solve_shot(plate.pattern, measured, settings)
+    shot = solve_shot(plate.pattern, measured, settings, unread)
     return replace(shot, frames={frame: faces for frame, faces in shot.frames.items() if frame in wanted})
 
 
@@ -160,8 +176,11 @@ def align_frames(
     colorspace: str | None,
     settings: AlignSettings,
     mesh_model: Path | None = None,
+    on_unread: OnUnread | None = None,
 ) -> Iterator[FrameDetections]:
-    """Measure each frame in turn, the next one being read meanwhile. Raises PlateError as `align_shot`.
+    """Measure each frame in turn, the next one being read meanwhile.
+
+    A frame that is missing or cannot be read raises its PlateError; `on_unread` hears of it instead, and goes on.
 
     The detector looks where tracking demands it: at every `ANCHOR_FRAMES`-th frame number, where nobody is followed,
     where two faces are close to each other, where the picture changes abruptly, and where a face was lost. In the
@@ -180,21 +199,31 @@ def align_frames(
         return None if settings.stills or before is None else _rows_ahead(before, frame)
 
     load = finder.landmarker.load if settings.stills else finder.load
-    for frame, picture, views in read_ahead(plate, frames, views_of, rows_of, load):
-        started = time.perf_counter()
-        change = 0.0
-        if settings.stills:
-            faces = list(measure_faces(finder, views, settings))
-        else:
-            near = before if before is not None and abs(frame - before.frame) <= NEAR_FRAMES else None
-            lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
-            change = picture_change(near.small, views.small) if near is not None else 0.0
-            abrupt = near is not None and change > max(CHANGE, PEAK * near.change)
-            followed = None if abrupt else _followed(finder, views, frame, near, earlier, settings)
-            asked = abrupt or frame % IDENTITY_FRAMES == 0
-            faces = _detected(finder, views, frame, near, lost, settings, asked) if followed is None else followed
-            lost |= {(frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))}
-        seconds = time.perf_counter() - started
+    for frame, views in read_ahead(plate, frames, views_of, rows_of, load):
+        try:
+            if isinstance(views, PlateError):
+                raise views
+            started = time.perf_counter()
+            change = 0.0
+            if settings.stills:
+                faces = list(measure_faces(finder, views, settings))
+            else:
+                near = before if before is not None and abs(frame - before.frame) <= NEAR_FRAMES else None
+                lost = {at: face for at, face in lost.items() if abs(frame - at[0]) <= MEMORY}
+                change = picture_change(near.small, views.small) if near is not None else 0.0
+                abrupt = near is not None and change > max(CHANGE, PEAK * near.change)
+                followed = None if abrupt else _followed(finder, views, frame, near, earlier, settings)
+                asked = abrupt or frame % IDENTITY_FRAMES == 0
+                faces = _detected(finder, views, frame, near, lost, settings, asked) if followed is None else followed
+                lost |= {
+                    (frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))
+                }
+        except PlateError as problem:
+            if on_unread is None:
+                raise
+            on_unread(frame, problem)
+            continue
+        picture, seconds = views.picture, time.perf_counter() - started
         earlier = before if before is not None and frame == before.frame + 1 and frame % ANCHOR_FRAMES else None
         before = FrameDetections(
             frame, tuple(faces), seconds, picture.width, picture.height, views.small, picture.pixel_aspect, change
@@ -283,10 +312,15 @@ def _carried_on(face: FoundFace, earlier: Sequence[FoundFace]) -> NDArray[np.flo
     return np.asarray(face.unit_from_plate @ np.linalg.inv(same[0].unit_from_plate) @ face.unit_from_plate)
 
 
-def solve_shot(pattern: str, measured: Iterable[FrameDetections], settings: AlignSettings) -> ShotFaces:
-    """Make the measurements of all frames into shot faces: stable people, bridged gaps, steady alignment."""
+def solve_shot(
+    pattern: str, measured: Iterable[FrameDetections], settings: AlignSettings, unread: Iterable[int] = ()
+) -> ShotFaces:
+    """Make the measurements of all frames into shot faces: stable people, bridged gaps, steady alignment.
+
+    `unread`: frames that were asked for and could not be measured; who was seen around them is filled in.
+    """
     shot = sorted(measured, key=lambda found: found.frame)
-    numbers = [found.frame for found in shot]
+    numbers = sorted({*(found.frame for found in shot), *unread})
     frames: dict[int, tuple[Face, ...]] = {number: () for number in numbers}
     identities: dict[int, NDArray[np.float64]] = {}
     if settings.stills:

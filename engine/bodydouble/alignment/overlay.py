@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from bodydouble.alignment.drawing import draw_face
 from bodydouble.alignment.shotfaces import ShotFaces
+from bodydouble.errors import PlateError
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.images import write_image
 from bodydouble.plates.reading import read_frame
@@ -22,13 +23,21 @@ def write_overlays(
     folder: str | Path,
     colour: Colour,
     colorspace: str | None,
+    on_unread: Callable[[int, PlateError], None] | None = None,
 ) -> Iterator[Path]:
     """Write `overlay.FRAME.png` of each frame into the folder, through the config's default view; yields their paths.
 
-    `colorspace` None: the plate's, taken from the files. Raises PlateError, OutputError, UnknownColourSpaceError.
+    `colorspace` None: the plate's, taken from the files. `on_unread`: hears of a frame that cannot be read, which then
+    has none. Raises PlateError without it; OutputError, UnknownColourSpaceError.
     """
     for frame in frames:
-        picture = read_frame(plate, frame)
+        try:
+            picture = read_frame(plate, frame)
+        except PlateError as problem:
+            if on_unread is None:
+                raise
+            on_unread(frame, problem)
+            continue
         space = colorspace or colour.space_of(picture.attributes, picture.path)
         shown = np.clip(np.nan_to_num(colour.display(space)(picture.rgb())), 0, 1).astype(np.float32)
         for face in shot.frames.get(frame, ()):

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from threading import Semaphore
 
 from bodydouble.alignment.views import PlateViews
+from bodydouble.errors import PlateError
 from bodydouble.plates.glances import Glance, Rows
 from bodydouble.plates.plate import Plate
 from bodydouble.plates.reading import look_at_frame
@@ -17,9 +17,6 @@ from bodydouble.plates.sequences import PlateSequence
 FIRST_AHEAD, AHEAD = 8, 4
 """Frames that are read, or wait to be measured, at first and while one is measured; each is read in a thread of its
 own. The models load in the time of eight, and the detector takes as long as four."""
-PATIENCE_S = 0.02
-"""How long `meanwhile` waits for one more frame to be opened: most take a thousandth of a second, but some are read
-whole by then."""
 
 
 def read_ahead(
@@ -28,35 +25,30 @@ def read_ahead(
     views_of: Callable[[Plate | Glance], PlateViews],
     rows_of: Callable[[int], Rows | None],
     meanwhile: Callable[[], None],
-) -> Iterator[tuple[int, Plate | Glance, PlateViews]]:
-    """The frames in order, each with its pixels and its views.
+) -> Iterator[tuple[int, PlateViews | PlateError]]:
+    """The frames in order, each with its views, or with why it is missing or cannot be read.
 
     `rows_of`: the rows of a frame that will be looked at, as far as one knows when its turn to be read comes; None for
-    all. The others are read when they are wanted. `meanwhile`: done once, while the first frames are read. It may keep
-    the interpreter to itself, as dlib does while it loads: who is unpacking goes on, so it begins when all of them are.
-    Raises PlateError in the place of a frame that is missing or cannot be read, and what `meanwhile` raises.
+    all. The others are read when they are wanted, which may raise PlateError then. `meanwhile`: done once, while the
+    first frames are read; what it raises comes through.
     """
-    opened = Semaphore(0)
 
-    def read(frame: int, rows: Rows | None) -> tuple[int, Plate | Glance, PlateViews]:
+    def read(frame: int, rows: Rows | None) -> tuple[int, PlateViews | PlateError]:
         try:
             picture = look_at_frame(plate, frame)
-        finally:
-            opened.release()
-        if isinstance(picture, Glance):
-            picture.look((0, picture.height) if rows is None else rows)
-        views = views_of(picture)
-        _ = views.small  # with it the exposure: it is there when the caller asks
-        return frame, picture, views
+            if isinstance(picture, Glance):
+                picture.look((0, picture.height) if rows is None else rows)
+            views = views_of(picture)
+            _ = views.small  # with it the exposure: it is there when the caller asks
+        except PlateError as problem:
+            return frame, problem
+        return frame, views
 
     with ThreadPoolExecutor(FIRST_AHEAD) as readers:
         coming = iter(frames)
         ahead = deque(readers.submit(read, frame, None) for frame in islice(coming, FIRST_AHEAD))
         try:
             if ahead:
-                for _ in ahead:
-                    if not opened.acquire(timeout=PATIENCE_S):
-                        break
                 meanwhile()
             while ahead:
                 found = ahead.popleft().result()

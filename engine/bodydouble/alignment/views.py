@@ -124,11 +124,11 @@ class PlateViews:
         linear: bool = False,
         face_px: float = FACE_PX,
     ) -> None:
-        self._picture, self._convert, self._linear, self._face_px = picture, convert, linear, face_px
+        self.picture, self._convert, self._linear, self._face_px = picture, convert, linear, face_px
         self._last: tuple[Box, int, View] | None = None
 
     def whole(self, size: int) -> View:
-        picture = self._picture
+        picture = self.picture
         region = (0, 0, picture.width, picture.height)
         step = _step(max(picture.width, picture.height) / size)
         if picture.pixel_aspect != 1:
@@ -145,7 +145,7 @@ class PlateViews:
 
     def _seen(self, unit_from_plate: NDArray[np.float64], box: NDArray[np.float64], reach: float, room: float) -> View:
         """A box with so much around it; `room`: as much again is made, so that the next may be found there."""
-        if self._picture.pixel_aspect != 1:
+        if self.picture.pixel_aspect != 1:
             return self._full
         step = _step(_longer(box_from_unit(unit_from_plate)) / self._face_px)
         needed = self._region(box, reach, step)
@@ -161,16 +161,16 @@ class PlateViews:
 
     @cached_property
     def _full(self) -> View:
-        return self._unsqueezed(self._view((0, 0, self._picture.width, self._picture.height), 1))
+        return self._unsqueezed(self._view((0, 0, self.picture.width, self.picture.height), 1))
 
     @cached_property
     def _strips(self) -> list[tuple[int, int]]:
-        return strips(self._picture.height)
+        return strips(self.picture.height)
 
     @cached_property
     def _sparse(self) -> NDArray[np.float32]:
         """Strips of the frame, one below the other, at every n-th column, scene-linear ACEScg."""
-        picture, step = self._picture, max(1, self._picture.width // (4 * COLUMNS))
+        picture, step = self.picture, max(1, self.picture.width // (4 * COLUMNS))
         rows = [picture.half_rgb((0, top, picture.width, end))[::EVERY_ROW, ::step] for top, end in self._strips]
         return np.asarray(self._convert(np.concatenate(rows).astype(np.float32)))
 
@@ -181,7 +181,7 @@ class PlateViews:
 
     def _region(self, box: NDArray[np.float64], reach: float, step: int) -> Box:
         """A box with so much around it, whole squares of `step` pixels of the plate."""
-        limits = np.array([self._picture.width, self._picture.height])
+        limits = np.array([self.picture.width, self.picture.height])
         low = np.clip(np.floor(box[:2] - reach), 0, limits - 1).astype(int) // step * step
         high = np.clip(np.ceil(box[2:] + reach), low + 1, limits).astype(int)
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
@@ -193,7 +193,7 @@ class PlateViews:
         `size`: then brought to at most so many pixels, before its colour is converted: that is the dear part.
         """
         x0, y0, _, _ = region
-        codes = averaged(self._picture.half_rgb(region), step)
+        codes = averaged(self.picture.half_rgb(region), step)
         middle = (step - 1) / 2
         to_view = np.array([[1 / step, 0, -(x0 + middle) / step], [0, 1 / step, -(y0 + middle) / step], [0, 0, 1.0]])
         if size is not None and max(codes.shape[:2]) > size:
@@ -209,7 +209,7 @@ class PlateViews:
 
     def _unsqueezed(self, view: View) -> View:
         """The picture in square pixels: as high as it was, `pixel_aspect` times as wide."""
-        aspect = self._picture.pixel_aspect
+        aspect = self.picture.pixel_aspect
         if aspect == 1:
             return view
         image, width = view.image_u8, view.image_u8.shape[1]

@@ -112,12 +112,12 @@ class AlignedFrame:
 
 
 def read_frame(material: Material, frame: int) -> MeasuredFrame | FrameReview:
-    """The frame's pictures, or what is wrong with its result. Raises PlateError if the plate itself cannot be read."""
+    """The frame's pictures, or what is wrong with its result or its plate."""
     path = material.result.path(frame)
     if not path.is_file():
         return FrameReview(frame, "missing", "no file")
-    plate = reading.read_frame(material.plate, frame)
     try:
+        plate = reading.read_frame(material.plate, frame)
         result = reading.read_frame(material.result, frame)
         plate_rgb, result_rgb = plate.rgb(), result.rgb()
     except PlateError as error:

@@ -1,8 +1,8 @@
 """Review of a swapped sequence: one page, one contact sheet, one JSON of numbers, a movie if wished for.
 
 For every frame the figures of `quality` that need no true picture; the frames that stand out come first, with
-pictures. A frame that is missing or unreadable is shown as that. The page is self-contained: pictures and movie
-inside, nothing fetched.
+pictures. A frame that is missing or unreadable, in the result or in the plate, is shown as that. The page is
+self-contained: pictures and movie inside, nothing fetched.
 """
 
 from __future__ import annotations
@@ -106,8 +106,7 @@ def review(
     Raises:
         UsageError: no frame was asked for.
         UnknownColourSpaceError: the config has no such display, view or look.
-        InputError: a frame of the plate is missing or unreadable, no frame at all has a result, or a movie is wished
-            for where PyAV is missing.
+        InputError: no frame at all has a result, or a movie is wished for where PyAV is missing.
         OutputError: a file of the review cannot be written.
     """
     wanted = tuple(frames)

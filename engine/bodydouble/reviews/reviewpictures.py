@@ -6,7 +6,7 @@ Few frames are kept: those that are shown. Pictures go through the OpenColorIO v
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bodydouble.alignment.geometry import apply, similarity_scale
+from bodydouble.errors import PlateError
 from bodydouble.plates import reading
 from bodydouble.plates.colour import Converter
 from bodydouble.plates.movies import Codec, movie_writer
@@ -121,7 +122,7 @@ def make_pictures(
         heading: title and second line of the contact sheet.
         movie: also write a movie of every frame; None for none.
 
-    Errors: PlateError for a frame that has become unreadable; OutputError, InputError for the movie.
+    Errors: PlateError for a result that has become unreadable; OutputError, InputError for the movie.
     """
     reasons = {found.frame: reason for found, reason in worst}
     on_sheet = {found.frame for found in _spread(frames, _SHEET_FRAMES)}
@@ -168,7 +169,10 @@ class _Shown:
 
 def _show(material: Material, found: FrameReview, viewing: Viewing) -> _Shown:
     """Read a frame again for its pictures: few are shown, so none is kept while measuring."""
-    plate = reading.read_frame(material.plate, found.frame)
+    try:
+        plate = reading.read_frame(material.plate, found.frame)
+    except PlateError:
+        return _black(material)
     result = reading.read_frame(material.result, found.frame) if found.status in ("done", "untouched") else None
     convert = viewing.converter(material.colour, material.space(plate))
     matte = np.zeros((plate.height, plate.width), np.float32)
@@ -187,6 +191,18 @@ def _show(material: Material, found: FrameReview, viewing: Viewing) -> _Shown:
         shown(plate, square, _FACE_PX),
         None if result is None else shown(result, square, _FACE_PX),
     )
+
+
+def _black(material: Material) -> _Shown:
+    """In place of a frame of the plate that is missing or cannot be read; as large as the others."""
+    width, height = 16, 9
+    for frame in material.plate.frames:
+        with suppress(PlateError):
+            other = reading.read_frame(material.plate, frame)
+            width, height = other.width, other.height
+            break
+    wide = shrink(np.zeros((height, width, 3), np.float32), _WIDE_PX)
+    return _Shown(wide, None, np.zeros((_FACE_PX, _FACE_PX, 3), np.float32), None)
 
 
 def _close_up(matte: NDArray[np.float32], face: Face | None) -> Region:

@@ -91,7 +91,10 @@ def swap_sequence(
     if colorspace is not None:
         colorspace = colour.resolve(colorspace)
     if shot is None:
-        shot = align_shot(plate, plate.frames, colour, colorspace, AlignSettings())
+        # A frame that cannot be read says so when its turn comes.
+        shot = align_shot(
+            plate, plate.frames, colour, colorspace, AlignSettings(), on_unread=lambda frame, problem: None
+        )
     if person is not None and person not in shot.people:
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
     look = shot_look(settings)
