@@ -132,7 +132,7 @@ def stages_alone(folder: Path, plate: PlateSequence, arguments: argparse.Namespa
             moments.append(time.process_time())
             prepared = prepare_frame(picture, face, model, colour, None)
             moments.append(time.process_time())
-            swaps, seconds = swap_faces([prepared], model, settings.precision)
+            swaps, seconds = swap_faces([prepared], model, settings)
             moments.append(time.process_time())
             swapped = finish_frame(prepared, swaps[0], seconds, model, colour, settings)
             moments.append(time.process_time())

@@ -232,7 +232,7 @@ def test_a_comb_json_that_is_not_one_is_named(text, model):
     "change",
     [
         lambda d: d.update(schema="bodydouble.shotfaces"),
-        lambda d: d.update(version=2),
+        lambda d: d.update(version=3),
         lambda d: d.update(version="1.5"),
         lambda d: d.update(personas=["anna"]),
         lambda d: d.update(personas={"anna": 3}),

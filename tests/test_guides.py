@@ -86,7 +86,7 @@ def test_what_is_in_front_of_the_face_gives_it_no_colour(folder: Path, colour: C
     model, plate = load_swap_model(folder / "cast.comb", "anna", "cpu"), read_plate(folder / "plate.0002.exr")
     hold = Guides(holdout=matte(folder, "hold"))
     clean = prepare_frame(plate, FACE, model, colour, "ACEScg")
-    (swap,), _ = swap_faces([clean], model, "fp32")
+    (swap,), _ = swap_faces([clean], model, SwapSettings())
     held = read_guides(hold, 2, clean)
     assert held.clear is not None
     barred = clean.piece.picture * held.clear

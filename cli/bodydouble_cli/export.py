@@ -84,10 +84,19 @@ def nuke(
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="Trained model: a NAME.comb folder.")
 @click.option("--persona", required=True, metavar="NAME", help="Who appears; `bodydouble info MODEL` lists them.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--performer", metavar="NAME", help="Whose crops it will be given, as in `swap`.  [default: anybody's]")
 @click.option("--production", metavar="NAME", help="Production this is for; some personas may appear only in some.")
 @click.option("--overwrite", is_flag=True, help="Replace what an earlier export left in the folder.")
 @json_option
-def torchscript(model: Path, persona: str, out: Path, production: str | None, overwrite: bool, as_json: bool) -> None:
+def torchscript(
+    model: Path,
+    persona: str,
+    out: Path,
+    performer: str | None,
+    production: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Write encoder and decoder of one persona as one TorchScript module, with a script for Nuke's CatFileCreator.
 
     The folder gets NAME.pt, NAME.nk that turns it into NAME.cat, and a README that says what goes in and comes out.
@@ -95,7 +104,9 @@ def torchscript(model: Path, persona: str, out: Path, production: str | None, ov
     from bodydouble.exports.scripting import export_torchscript
 
     with open_run("export", as_json=as_json) as run:
-        written = export_torchscript(model, persona, out, production=production, overwrite=overwrite)
+        written = export_torchscript(
+            model, persona, out, production=production, overwrite=overwrite, performer=performer
+        )
         if written.notice:
             run.notice(written.notice)
         run.output("torchscript", str(written.module))

@@ -46,6 +46,13 @@ _OPTIONS = (
     setting_option(
         DEFAULT, "--contrast", "Share of the plate's local contrast that the new face gets: 0 its own, 1 the plate's."
     ),
+    click.option(
+        "--performer",
+        metavar="NAME",
+        help="Who plays the face in the plate, where the model knows them as a persona: what tells the two apart is"
+        " taken out of the latent, and the result is more like the persona.",
+    ),
+    setting_option(DEFAULT, "--likeness", "With --performer: share of that which is taken out; 0 for none, up to 2."),
     setting_option(DEFAULT, "--precision", "Of the network; bf16 is faster where the device has it."),
     setting_option(DEFAULT, "--grain", "Strength of the plate's grain on the new face, with --measures; 0 for none."),
     setting_option(

@@ -17,7 +17,7 @@ from bodydouble.swap.swapping import swap_sequence
 from bodydouble.writing import check_writable
 
 BUNDLED = Path(__file__).parent / "bundled"
-PERSONA = "A"
+PERSONA, PERFORMER = "A", "B"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def demo(out: Path, device: str = "auto") -> Iterator[DemoEvent]:
         frames,
         colour,
         None,
-        SwapSettings(layers=True),
+        SwapSettings(layers=True, performer=PERFORMER),
         device=device,
         overwrite=True,
     )

@@ -245,6 +245,10 @@ class SwapSettings:
             which is reported.
         layers: add what comp asks for to every frame as channels, see `bodydouble.swap.swaplayers`.
         precision: of the network, "fp32" or "bf16" autocast.
+        performer: who plays the face in the plate, where the model knows them as a persona; None leaves the latent as
+            the encoder gives it.
+        likeness: share of what tells the performer from the persona that is taken out of the latent; without a
+            performer nothing is.
         grain: strength of the plate's grain on the new face, as far as the shot's measures know it; 0 for none.
         defocus, motion_blur: share of the blur that the plate has and the swap lacks, as far as the shot's measures
             know it; 0 for none.
@@ -262,6 +266,8 @@ class SwapSettings:
     on_no_face: Literal["fail", "plate", "black"] = "fail"
     layers: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
+    performer: str | None = None
+    likeness: float = 1.0
     grain: float = 1.0
     defocus: float = 1.0
     motion_blur: float = 1.0
@@ -282,6 +288,7 @@ class SwapSettings:
             self.on_no_face in ("fail", "plate", "black"), f"on_no_face is fail, plate or black, not {self.on_no_face}"
         )
         _require(self.precision in ("bf16", "fp32"), f"precision is bf16 or fp32, not {self.precision}")
+        _require(0 <= self.likeness <= 2, f"likeness is a share of 0..2, not {self.likeness}")
         _require(0 <= self.grain <= 4, f"grain is 0..4 times the plate's, not {self.grain}")
         _require(0 <= self.defocus <= 4, f"defocus is 0..4 times the plate's, not {self.defocus}")
         _require(0 <= self.motion_blur <= 4, f"motion blur is 0..4 times the plate's, not {self.motion_blur}")

@@ -14,7 +14,7 @@ from bodydouble import __version__
 from bodydouble.errors import ModelError, UsageError
 from bodydouble.exports.nukescript import Node, UserKnob, braced, number, script_text
 from bodydouble.exports.scripted import PersonaModule
-from bodydouble.network.checkpoint import CombCard, load_comb
+from bodydouble.network.checkpoint import CombCard, load_comb, read_latent_mean
 from bodydouble.swap.swapframe import rights_notice
 from bodydouble.writing import atomic_path
 
@@ -32,12 +32,21 @@ class ScriptedPersona:
 
 
 def export_torchscript(
-    model: Path, persona: str, out: Path, production: str | None = None, overwrite: bool = False
+    model: Path,
+    persona: str,
+    out: Path,
+    production: str | None = None,
+    overwrite: bool = False,
+    performer: str | None = None,
 ) -> ScriptedPersona:
     """Write ``PERSONA.pt``, ``PERSONA.nk`` and ``README.md`` into the folder `out`.
 
+    Args:
+        performer: whose crops it will be given, for the likeness of `SwapSettings`; None for anybody's.
+
     Raises:
-        ModelError, UnknownPersonaError: the model cannot be read, is still fading a level in, or lacks the persona.
+        ModelError, UnknownPersonaError: the model cannot be read, is still fading a level in, or lacks the persona or
+            the performer.
         RightsError: the persona may not be used.
         UsageError: the folder holds an earlier export and `overwrite` is not given.
         OutputError: the folder cannot be written.
@@ -45,13 +54,16 @@ def export_torchscript(
     comb, card = load_comb(model, [persona])
     if card.alpha < 1:
         raise ModelError(f"{model} was saved while its top level faded in; export a later save of the training.")
+    if performer is not None:
+        moved = read_latent_mean(card, persona) - read_latent_mean(card, performer)
+        comb.encoder.to_latent.bias.data += moved  # type: ignore[union-attr]
     notice = rights_notice(card, model, persona, production)
     name = re.sub(r"\W", "_", persona)
     written = ScriptedPersona(out / f"{name}.pt", out / f"{name}.nk", out / "README.md", notice)
     there = [path for path in (written.module, written.script, written.readme) if path.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} exists; say --overwrite to replace it.")
-    about = {"bodydouble.json": json.dumps(_about(card, persona))}
+    about = {"bodydouble.json": json.dumps(_about(card, persona) | {"performer": performer})}
     with warnings.catch_warnings():
         # Newer torch would rather have torch.export, which Nuke cannot read.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -19,6 +19,7 @@ so that a record edited in ``comb.json`` is found out.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -41,7 +42,7 @@ from bodydouble.rights import SEAL, rights_digest
 from bodydouble.writing import atomic_path
 
 SCHEMA = "bodydouble.comb"
-VERSION = 1
+VERSION = 2
 ENCODER, TRUNK = "encoder.safetensors", "trunk.safetensors"
 CARD_LIMIT = 64 << 20
 """Bytes; no comb.json is so large."""
@@ -336,6 +337,7 @@ def load_weights(path: Path, module: nn.Module, digest: str) -> None:
     path = _meant(path, digest)
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = _shapes(path)
+    found |= {name: shape for name, shape in wanted.items() if _is_latents(name) and name not in found}
     if wanted != found:
         wrong = sorted(set(wanted.items()) ^ set(found.items()))[0][0]
         raise ModelError(f"{path} does not fit comb.json: {wrong} is {found.get(wrong)}, expected {wanted.get(wrong)}.")
@@ -344,7 +346,53 @@ def load_weights(path: Path, module: nn.Module, digest: str) -> None:
     tensors = load_tensors(path)
     if not all(tensor.is_floating_point() for tensor in tensors.values()):
         raise ModelError(f"{path} holds something else than floating-point weights; this model is not to be trusted.")
-    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    weights = with_latents({name: tensor.float() for name, tensor in tensors.items()}, module)
+    module.load_state_dict(weights, assign=True)
+
+
+def with_latents(weights: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Weights of `module`, of which those saved by an earlier version do not say where a persona's latents lie."""
+    latents = {name: value for name, value in module.state_dict().items() if _is_latents(name)}
+    return {name: torch.zeros(value.shape) for name, value in latents.items()} | dict(weights)
+
+
+def _is_latents(name: str) -> bool:
+    return name.rpartition(".")[2] in ("latent_mean", "latent_crops")
+
+
+def read_latent_mean(card: CombCard, persona: str) -> Tensor:
+    """The mean latent of a persona of a model that was read, C values, float32; its decoder is not loaded.
+
+    Raises:
+        UnknownPersonaError: the model does not have it.
+        ModelError: the file is missing, damaged, or of an earlier version, which did not note it.
+    """
+    one = card.persona(persona)
+    path = persona_path(card.folder or Path(), persona)
+    mean, crops = _latents_of(_meant(path, one.digest), one.digest, card.dims.channels(0))
+    if not crops > 0:
+        raise ModelError(
+            f"{card.folder}: nobody noted where the latents of {persona!r} lie, as trainings do now; train the model "
+            "on for a while, or name no performer."
+        )
+    return mean
+
+
+@functools.lru_cache(maxsize=64)
+def _latents_of(path: Path, digest: str, channels: int) -> tuple[Tensor, float]:
+    """Mean latent of a persona's file, and of how many crops. Each file is read once: its digest says what is in it."""
+    shapes = _shapes(path)
+    if "latent_crops" not in shapes:
+        return torch.zeros(channels), 0.0
+    if (shapes.get("latent_mean"), shapes["latent_crops"]) != ((channels,), ()):
+        raise ModelError(f"{path} does not fit comb.json: latent_mean is {shapes.get('latent_mean')}.")
+    if digest and _digest(path) != digest:
+        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
+    with _reading(path), safe_open(str(path), "pt") as file:
+        mean, crops = file.get_tensor("latent_mean").float(), float(file.get_tensor("latent_crops"))
+    if not (bool(torch.isfinite(mean).all()) and math.isfinite(crops)):
+        raise ModelError(f"{path} is damaged (its mean latent is no number); copy the model again.")
+    return mean, crops
 
 
 def _meant(path: Path, digest: str) -> Path:

@@ -25,6 +25,8 @@ from torch import Tensor, nn
 TIED_LEVELS = (0, 1)
 TOP_LEVEL = 8
 SLOPE = 0.2
+LATENT_CROPS = 4096
+"""Crops that the mean latent of a persona is over: enough to know it well, few enough to follow a training."""
 
 
 def level_size(level: int) -> int:
@@ -165,7 +167,14 @@ class Trunk(nn.Module):
 
 
 class PersonaDecoder(nn.Module):
-    """Decoder levels 2.. of one persona."""
+    """Decoder levels 2.. of one persona, and where its latents lie.
+
+    `latent_mean` (C values) is the mean latent of the last `latent_crops` crops it was trained on, at most
+    `LATENT_CROPS`; of none in what was never trained, or by an earlier version.
+    """
+
+    latent_mean: Tensor
+    latent_crops: Tensor
 
     def __init__(self, dims: CombDims) -> None:
         super().__init__()
@@ -175,7 +184,21 @@ class PersonaDecoder(nn.Module):
             {str(level): _activated(_conv(c(level - 1), c(level)), _conv(c(level), c(level))) for level in own}
         )
         self.to_rgb = nn.ModuleDict({str(level): nn.Conv2d(c(level), 3, 1) for level in own})
+        self.register_buffer("latent_mean", torch.zeros(c(0)))
+        self.register_buffer("latent_crops", torch.zeros(()))
         _initialise(self)
+
+    @torch.no_grad()
+    def add_latents(self, mean: Tensor, count: float) -> None:
+        """Let `latent_mean` know the mean latent, C values, of `count` more crops of this persona."""
+        self.latent_mean.lerp_(mean.to(self.latent_mean.dtype), count / (self.latent_crops + count))
+        self.latent_crops.add_(count).clamp_(max=LATENT_CROPS)
+
+    @torch.no_grad()
+    def forget_latents(self) -> None:
+        """As one that was never trained."""
+        self.latent_mean.zero_()
+        self.latent_crops.zero_()
 
 
 class Comb(nn.Module):

@@ -13,6 +13,7 @@ from bodydouble.network.devices import intra_op_threads
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.reading import read_frame
 from bodydouble.plates.sequences import PlateSequence
+from bodydouble.settings import SwapSettings
 from bodydouble.swap.spread import MEASURED_AT, SeenFrame, ShotSpread, edge_spread, solve_spread
 from bodydouble.swap.swapframe import SwapModel, prepare_frame, swap_faces
 from bodydouble.swap.swapstages import face_matte, warp_to_crop
@@ -78,7 +79,7 @@ def _seen(
         prepared = prepare_frame(read_frame(plate, frame), face, model, colour, colorspace)
     except NoFaceError:  # it has left the picture
         return None
-    (swap,), _ = swap_faces([prepared], model, "fp32")
+    (swap,), _ = swap_faces([prepared], model, SwapSettings())
     matte = face_matte(face, MEASURED_AT, model.card.forehead, device=swap.device)
     crop = warp_to_crop(prepared.piece, face, MEASURED_AT)
     shown = resize(swap, (MEASURED_AT, MEASURED_AT))

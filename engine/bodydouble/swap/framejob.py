@@ -185,8 +185,9 @@ class FrameJob:
 
     def swap_key(self, frame: int, content: str, face: Face | None) -> str:
         """What the network's part of a frame is made of: it stays the same when another look is tried."""
-        parts = self._swap_parts(frame, content, face)
-        return _digest({**parts, "precision": self.look.settings.precision, "device": str(self.model.device)})
+        parts, look = self._swap_parts(frame, content, face), self.look.settings
+        shot_wide = {"precision": look.precision, "likeness": look.likeness, "device": str(self.model.device)}
+        return _digest({**parts, **shot_wide})
 
     def face_key(self, frame: int, content: str, face: Face | None) -> str:
         """What all of a frame is made of that stays the same when another look is tried."""
@@ -202,11 +203,12 @@ class FrameJob:
         return self.warm.faces.get(self.face_key(frame, content, face))
 
     def _swap_parts(self, frame: int, content: str, face: Face | None) -> dict[str, Any]:
-        card = self.model.card
+        card, performer = self.model.card, self.look.settings.performer
+        people = [self.model.persona, *([] if performer is None else [performer])]
         return {
             "version": __version__,
             "plate": [content, frame if self.plate.is_movie else None, self.plate.part, self.plate.view],
-            "model": [card.encoder_digest, card.trunk_digest, card.persona(self.model.persona).digest],
+            "model": [card.encoder_digest, card.trunk_digest, *(card.persona(name).digest for name in people)],
             "persona": self.model.persona,
             "face": None if face is None else np.asarray(face.unit_from_plate).tolist(),
             "colour": [self.colour.name, self.colorspace],

@@ -156,8 +156,7 @@ def _swaps(
     }
     wanted = [frame for frame in ready if frame not in result]
     if wanted:
-        precision = job.look.settings.precision
-        swaps, seconds = swap_faces([ready[frame] for frame in wanted], job.model, precision, batch)
+        swaps, seconds = swap_faces([ready[frame] for frame in wanted], job.model, job.look.settings, batch)
         for frame, swap in zip(wanted, swaps, strict=True):
             result[frame] = swap, seconds
             if job.warm is not None:

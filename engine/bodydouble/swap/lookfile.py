@@ -30,7 +30,7 @@ SCHEMA = "bodydouble.settings"
 VERSION = 1
 
 
-SHOT_WIDE = ("blend_size", "layers", "precision")
+SHOT_WIDE = ("blend_size", "layers", "likeness", "performer", "precision")
 """Settings that must be the same in all frames of a shot: they cannot have keys."""
 
 _DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(SwapSettings)}
@@ -146,7 +146,7 @@ def _runs(name: str) -> bool:
 def _typed(name: str, value: Any) -> Any:
     """The value as its setting's type: a JSON 3 is 3.0 for a length, and no number is text or a switch."""
     default = _DEFAULTS[name]
-    if name == "blend_size" and value is None:
+    if name in ("blend_size", "performer") and value is None:
         return None
     wanted = type(default) if default is not None else {"blend_size": int}.get(name, str)
     number = isinstance(value, int | float) and not isinstance(value, bool)

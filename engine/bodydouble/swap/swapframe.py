@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bodydouble.alignment.geometry import similarity_scale
 from bodydouble.alignment.shotfaces import Face
-from bodydouble.network.checkpoint import CombCard, load_comb, rights_seal
+from bodydouble.network.checkpoint import CombCard, load_comb, read_latent_mean, rights_seal
 from bodydouble.network.comb import Comb
 from bodydouble.network.devices import pick_device
 from bodydouble.plates.colour import Colour
@@ -35,6 +35,7 @@ from bodydouble.swap.swapstages import (
     face_matte,
     face_region,
     model_space_to_plate,
+    move_latent,
     plate_to_model_space,
     warp_to_crop,
 )
@@ -129,6 +130,11 @@ def load_swap_model(
     return SwapModel(comb, card, persona, where, notice, production)
 
 
+def mean_latents(model: SwapModel, performer: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean latents of the performer and of the persona, C values each. Errors: see `read_latent_mean`."""
+    return read_latent_mean(model.card, performer), read_latent_mean(model.card, model.persona)
+
+
 def rights_notice(
     card: CombCard, folder: Path, persona: str, production: str | None, today: date | None = None
 ) -> str | None:
@@ -164,9 +170,10 @@ def swap_frame(
         NoFaceError: the face lies outside the picture.
         InputError: a matte of the guides is missing.
         UnknownColourSpaceError: see `Colour`.
+        UnknownPersonaError, ModelError: the model does not know the performer of the settings.
     """
     prepared = prepare_frame(plate, face, model, colour, colorspace)
-    (swap,), seconds = swap_faces([prepared], model, settings.precision)
+    (swap,), seconds = swap_faces([prepared], model, settings)
     given = None if guides is None else read_guides(guides, frame, prepared)
     return finish_frame(prepared, swap, seconds, model, colour, settings, given)
 
@@ -198,9 +205,10 @@ def prepare_frame(
 
 
 def swap_faces(
-    frames: Sequence[PreparedFrame], model: SwapModel, precision: str, batch: int = 1
+    frames: Sequence[PreparedFrame], model: SwapModel, settings: SwapSettings, batch: int = 1
 ) -> tuple[list[torch.Tensor], dict[str, float]]:
-    """The middle part: the faces of some frames (at most `batch`) through the network at once.
+    """The middle part: the faces of some frames (at most `batch`) through the network at once. Of the settings those
+    count that are the same for the whole shot.
 
     The network always sees `batch` crops, the last one repeated: its results then do not depend on which frames came
     together.
@@ -212,8 +220,11 @@ def swap_faces(
     with timed(seconds, "network"):
         crops = [frame.crop.to(model.device) for frame in frames]
         crops += crops[-1:] * (batch - len(crops))
-        latents = encode(model.comb, torch.cat(crops), precision)
-        swaps = decode(model.comb, latents, model.persona, precision)
+        latents = encode(model.comb, torch.cat(crops), settings.precision)
+        if settings.performer is not None:
+            performer, persona = mean_latents(model, settings.performer)
+            latents = move_latent(latents, performer, persona, settings.likeness)
+        swaps = decode(model.comb, latents, model.persona, settings.precision)
         placed = [swaps[i : i + 1].to(frame.piece.picture.device) for i, frame in enumerate(frames)]
     return placed, {stage: spent / len(frames) for stage, spent in seconds.items()}
 

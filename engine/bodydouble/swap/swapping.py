@@ -20,7 +20,7 @@ from bodydouble.swap.framejob import FrameJob, FrameResult
 from bodydouble.swap.frameloop import Plan, run_frames
 from bodydouble.swap.guides import Guides
 from bodydouble.swap.lookfile import ShotLook, shot_look
-from bodydouble.swap.swapframe import load_swap_model
+from bodydouble.swap.swapframe import load_swap_model, mean_latents
 from bodydouble.swap.swapstages import blend_size
 from bodydouble.swap.warm import Warm
 from bodydouble.writing import remove_stale
@@ -78,7 +78,7 @@ def swap_sequence(
             there; around it the plate stays. Of a frame without a face one pixel is written.
 
     Raises:
-        UsageError, InputError, RightsError: before the first frame, when nothing could be done for any of them.
+        UsageError, InputError, ModelError, RightsError: before the first frame, where nothing could be done for any.
         OutOfMemoryError: a frame does not even fit alone.
     """
     run = run or RunSettings()
@@ -98,6 +98,8 @@ def swap_sequence(
     if person is not None and person not in shot.people:
         raise UsageError(f"the shot has no person {person}; there are: {', '.join(map(str, shot.people)) or 'none'}.")
     look = shot_look(settings)
+    if look.settings.performer is not None:
+        mean_latents(model, look.settings.performer)  # or say before the first frame that the model knows none
     size = look.settings.blend_size or _shot_blend_size(shot, person, model.comb.dims.size)
     look = look.with_settings(blend_size=size)
     job = FrameJob(

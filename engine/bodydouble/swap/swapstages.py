@@ -136,6 +136,20 @@ def encode(comb: Comb, crop: Tensor, precision: str = "fp32") -> Tensor:
         return comb.encode(crop.clamp(0, 1).contiguous(memory_format=torch.channels_last))
 
 
+def move_latent(latent: Tensor, performer: Tensor, persona: Tensor, likeness: float = 1.0) -> Tensor:
+    """A latent of the performer moved to where the persona's lie: what the two have in common stays.
+
+    An encoder that was trained to rebuild people also tells who they are. What it says of that is, to first order, the
+    same in every picture of a person, so the difference of two people's mean latents is what tells them apart.
+
+    Args:
+        latent: N×C×1×1.
+        performer, persona: their mean latents, C values each (`read_latent_mean`).
+        likeness: share of the way, 0 for none.
+    """
+    return latent + likeness * (persona - performer).to(latent)[None, :, None, None]
+
+
 def decode(comb: Comb, latent: Tensor, persona: str, precision: str = "fp32") -> Tensor:
     """The swap: what the decoder of `persona` shows for a latent, N×3×s×s in model space, [0, 1]."""
     with torch.inference_mode(), run_on(latent.device, precision):

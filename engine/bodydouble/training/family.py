@@ -286,6 +286,7 @@ def _with_new(
         elif card.names:
             donor = _nearest(model, card, name, stores[name], reader)
             comb.personas[name].load_state_dict(donor.state_dict())
+            comb.personas[name].forget_latents()  # type: ignore[operator]
     return comb.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from bodydouble.network.comb import Comb, PersonaDecoder
 from bodydouble.network.devices import free_memory, run_on
 from bodydouble.network.parallel import Ranks
 from bodydouble.plates.modelspace import ModelSpace
@@ -106,9 +107,10 @@ def update(
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     losses: dict[str, Tensor] = {}
+    latents: list[Tensor] = []
     if settings.update == "joint":
         with _stepping(state, ranks):
-            losses = _joint_losses(state, batches, phase, settings, device)
+            losses, latents = _joint_losses(state, batches, phase, settings, device)
             # The ranks' slices differ in length when the batch does not divide.
             share = len(batches[0][1].shown) * ranks.world / batch
             (torch.stack(list(losses.values())).sum() * share).backward()
@@ -116,9 +118,12 @@ def update(
         for name, one in batches:
             with _stepping(state, ranks):
                 with run_on(device, settings.precision):
-                    result = state.comb(one.shown, name, phase.level, phase.alpha)
+                    latent = state.comb.encode(one.shown, phase.level, phase.alpha)
+                    result = state.comb.decode(latent, name, phase.level, phase.alpha)
+                latents.append(latent.detach())
                 losses[name] = _loss(result, one, phase, settings)
                 (losses[name] * (len(one.shown) * ranks.world / batch)).backward()
+    _note_latents(state.comb, [name for name, _ in batches], latents, batch, ranks)
     state.images += batch * len(batches)
     state.iteration += 1
     return {name: loss.detach() for name, loss in losses.items()}
@@ -133,13 +138,23 @@ def _stepping(state: TrainState, ranks: Ranks) -> Iterator[None]:
     state.optimiser.step()
 
 
+def _note_latents(comb: Comb, names: Sequence[str], latents: Sequence[Tensor], batch: int, ranks: Ranks) -> None:
+    """Where the latents of each persona lie. `latents`: this rank's share of each batch."""
+    shares = torch.stack([one.float().flatten(1).sum(dim=0) * (ranks.world / batch) for one in latents])
+    means = dict(zip(names, ranks.mean(shares), strict=True))
+    for name in sorted(means):
+        decoder: PersonaDecoder = comb.personas[name]  # type: ignore[assignment]
+        decoder.add_latents(means[name], batch)
+
+
 def _joint_losses(
     state: TrainState,
     batches: Sequence[tuple[str, Batch]],
     phase: Phase,
     settings: TrainSettings,
     device: torch.device,
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """The loss of each persona, and its latents without gradients."""
     shown = torch.cat([one.shown for _, one in batches])
     with run_on(device, settings.precision):
         latents = state.comb.encode(shown, phase.level, phase.alpha).chunk(len(batches))
@@ -147,7 +162,8 @@ def _joint_losses(
             state.comb.decode(latent, name, phase.level, phase.alpha)
             for latent, (name, _) in zip(latents, batches, strict=True)
         ]
-    return {name: _loss(result, one, phase, settings) for result, (name, one) in zip(results, batches, strict=True)}
+    losses = {name: _loss(result, one, phase, settings) for result, (name, one) in zip(results, batches, strict=True)}
+    return losses, [latent.detach() for latent in latents]
 
 
 def _loss(result: Tensor, batch: Batch, phase: Phase, settings: TrainSettings) -> Tensor:

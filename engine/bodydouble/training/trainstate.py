@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bodydouble.errors import ModelError
-from bodydouble.network.checkpoint import load_tensors, read_header, save_tensors
+from bodydouble.network.checkpoint import load_tensors, read_header, save_tensors, with_latents
 from bodydouble.network.comb import Comb
 from bodydouble.training.optimisers import Muon, is_hidden
 
@@ -134,7 +134,7 @@ def _fill(state: TrainState, path: Path) -> None:
         tensors = load_tensors(path)
         counters = _version_2(tensors["progress"].tolist())
         weights = {name[5:]: value for name, value in tensors.items() if name.startswith("comb.")}
-        state.comb.load_state_dict(weights)
+        state.comb.load_state_dict(with_latents(weights, state.comb))
         state.optimiser.state.clear()
         for name, parameter in state.comb.named_parameters():
             if moments := _moments(tensors, name, parameter, state.optimiser):
