@@ -68,6 +68,8 @@ def test_a_persona_that_is_added_leaves_every_file_and_output_of_the_others_as_i
     assert all(torch.equal(old(crop, name), new(crop, name)) for name in ("anna", "ben"))
     assert torch.isfinite(new(crop, "dora")).all()
     assert card.names == ("anna", "ben", "dora") and card.persona("dora").rights == RIGHTS
+    crops = [float(new.personas[name].latent_crops) for name in card.names]
+    assert crops[0] == crops[1] != crops[2], "nothing is taken over from who the new one began as"
     assert card.history[-1]["added"] == "dora" and card.history[:-1] == read_card(trained).history
 
 

@@ -14,7 +14,7 @@ import torch
 
 from bodydouble.errors import ModelError, UnknownPersonaError, UsageError
 from bodydouble.exports.scripting import ScriptedPersona, export_torchscript
-from bodydouble.network.checkpoint import load_comb, read_card, write_json
+from bodydouble.network.checkpoint import load_comb, read_card, save_comb, write_json
 from bodydouble.plates.modelspace import from_model, to_model
 from bodydouble.swap.swapstages import decode, encode
 from nukeread import nkparser_complaints, read_script, tclsh_says, unknown_links
@@ -77,6 +77,18 @@ def test_the_module_gives_the_engines_swap_in_a_process_with_torch_alone(
 @pytest.fixture(scope="module")
 def module(written: ScriptedPersona) -> torch.jit.ScriptModule:
     return torch.jit.load(str(written.module))
+
+
+def test_a_module_for_a_performers_crops_moves_their_latents(tmp_path: Path, light: torch.Tensor):
+    model = tiny_comb(tmp_path / "cast.comb", personas=("anna", "ben"))
+    comb, card = load_comb(model, ["anna", "ben"])
+    for name, mean in (("anna", 0.3), ("ben", -0.4)):
+        comb.personas[name].add_latents(torch.full((card.dims.channels(0),), mean), 9)  # type: ignore[operator]
+    save_comb(model, comb, card, torch.float32)
+    module = torch.jit.load(str(export_torchscript(model, "anna", tmp_path / "cat", performer="ben").module))
+    crop = to_model(light, card.model_space)
+    expected = from_model(decode(comb, encode(comb, crop) + 0.7, "anna"), card.model_space)
+    torch.testing.assert_close(module(light), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_any_size_goes_in_and_comes_out(module: torch.jit.ScriptModule):

@@ -95,7 +95,7 @@ def swap(
           --model cast.comb --persona anna --faces sh010.faces.json --frames 1001-1024
     """
     from bodydouble.alignment.shotfaces import read_shot_faces
-    from bodydouble.network.checkpoint import read_card
+    from bodydouble.network.checkpoint import notes_latents, read_card
     from bodydouble.network.devices import limit_memory
     from bodydouble.plates.reading import colour_notice, find_plate
     from bodydouble.plates.sequences import PlateSequence
@@ -120,8 +120,13 @@ def swap(
     with open_run("swap", frames=len(wanted), reporting=reporting) as run:
         if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
             run.notice(notice)
-        if read_card(model).persona(persona).rights is None:
+        card = read_card(model)
+        if card.persona(persona).rights is None:
             run.notice(check_rights(None, persona, date.today(), production) or "")
+        if look.settings.performer is None and len(card.names) > 1 and notes_latents(card, persona):
+            others = [name for name in card.names if name != persona]
+            known = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
+            run.notice(f"does {known} play the face? Then --performer NAME makes the result more like {persona}.")
         if shot is None:
             run.notice("no --faces: the whole plate is aligned first.")
         there = False

@@ -19,6 +19,7 @@ SETTINGS: Mapping[str, type] = {
     "sigma": float,
     "plate_levels": int,
     "colour_match": str,
+    "likeness": float,
     "contrast": float,
     "grain": float,
     "defocus": float,
@@ -26,6 +27,9 @@ SETTINGS: Mapping[str, type] = {
 }
 """Knob, and setting of the engine of the same name, and its type."""
 
+
+SHOT_WIDE = ("colour_match", "likeness")
+"""Settings that hold for the whole shot, with or without keys on their knobs."""
 
 MEASURED = ("grain", "defocus", "motion_blur")
 """Settings that do nothing without the plate's measures."""

@@ -11,13 +11,14 @@ import nuke
 from bodydouble_nuke import plates
 from bodydouble_nuke.engine import EngineError, read_model_card
 from bodydouble_nuke.knobs import choices, file_path, press
-from bodydouble_nuke.look import SETTINGS, Look, Value
+from bodydouble_nuke.look import SETTINGS, SHOT_WIDE, Look, Value
 from bodydouble_nuke.mainthread import unrecorded
 from bodydouble_nuke.shot import Shot, ShotError, frames_on_disk, fresh_drafts, held_keys, result_pattern
 
 CLASS = "BodyDouble"
 READS = ("Result", "Draft")
 NO_PERSONA = "choose a model first"
+NO_PERFORMER = "somebody the model does not know"
 
 
 def is_attached(node: nuke.Gizmo) -> bool:
@@ -77,9 +78,11 @@ def read_look(node: nuke.Gizmo) -> Look:
     for name, kind in SETTINGS.items():
         knob = node[name]
         settings[name] = kind(knob.value())
-        if kind is not str and knob.isAnimated():  # a menu holds for the whole shot
+        if name not in SHOT_WIDE and knob.isAnimated():
             frames: Iterable[float] = frame_list(node) if knob.hasExpression() else knob.getKeyList()
             keys[name] = {int(frame): kind(knob.getValueAt(frame)) for frame in frames}
+    if performer := str(node["performer_name"].value()):
+        settings["performer"] = performer
     return Look(settings, keys)
 
 
@@ -111,7 +114,9 @@ def prepare(node: nuke.Gizmo, taken: Iterable[str]) -> None:
 
 
 def show_personas(node: nuke.Gizmo) -> None:
-    """Fill the persona menu from the model; the chosen name is kept in a knob of its own, as menus are not saved."""
+    """Fill the menus of persona and performer from the model; who is chosen is kept in knobs of their own, as menus are
+    not saved.
+    """
     model, chosen = file_path(node, "model"), str(node["persona_name"].value())
     card, text = None, "No model is chosen."
     if model:
@@ -127,6 +132,13 @@ def show_personas(node: nuke.Gizmo) -> None:
         menu = choices(node, "persona")
         menu.setValues(names)
         menu.setValue(chosen if chosen in names else names[0])
+        performer = str(node["performer_name"].value())
+        if card and performer not in names:
+            performer = ""
+            node["performer_name"].setValue(performer)
+        known = choices(node, "performer")
+        known.setValues([NO_PERFORMER, *([performer] if performer and not card else card.personas if card else [])])
+        known.setValue(performer or NO_PERFORMER)
         if card:
             text = f"{card.size} x {card.size} pixels, {len(names)} personas.\n{chosen}: {card.rights.get(chosen, '')}"
         node["card"].setValue(text)

@@ -236,7 +236,16 @@ def changed(node: nuke.Gizmo, knob: str) -> None:
         if str(node["persona"].value()) != nodes.NO_PERSONA:
             node["persona_name"].setValue(str(node["persona"].value()))
             nodes.show_personas(node)
-    elif knob in SETTINGS and nuke.GUI and node["live"].value():
+    elif knob == "performer":
+        chosen = str(node["performer"].value())
+        node["performer_name"].setValue("" if chosen == nodes.NO_PERFORMER else chosen)
+        _look_changed(node)
+    elif knob in SETTINGS:
+        _look_changed(node)
+
+
+def _look_changed(node: nuke.Gizmo) -> None:
+    if nuke.GUI and node["live"].value():
         blend_again(node)
 
 

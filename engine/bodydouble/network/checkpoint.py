@@ -378,6 +378,11 @@ def read_latent_mean(card: CombCard, persona: str) -> Tensor:
     return mean
 
 
+def notes_latents(card: CombCard, persona: str) -> bool:
+    """Whether `read_latent_mean` has something to read; raises ModelError for a file that is missing or damaged."""
+    return "latent_crops" in _shapes(_meant(persona_path(card.folder or Path(), persona), card.persona(persona).digest))
+
+
 @functools.lru_cache(maxsize=64)
 def _latents_of(path: Path, digest: str, channels: int) -> tuple[Tensor, float]:
     """Mean latent of a persona's file, and of how many crops. Each file is read once: its digest says what is in it."""

@@ -253,6 +253,11 @@ class Comb(nn.Module):
         """One of the P² paths: encode a crop of anybody, decode it as `persona`."""
         return self.decode(self.encode(crop, level, alpha), persona, level, alpha)
 
+    def forget_latents(self) -> None:
+        """No persona knows any more where its latents lie."""
+        for decoder in self.personas.values():
+            decoder.forget_latents()  # type: ignore[operator]
+
     def _stage(self, level: int | None, alpha: float | None) -> tuple[int, float]:
         """The level and gain of a call: a level that is named is meant at full gain."""
         own = level is None or level == self.dims.level

@@ -176,6 +176,8 @@ def run_training(
             with whole(), _unsaved(keeper):
                 # One iteration: the personas in shuffled order, a batch and an update each.
                 losses = update(state, feeder.batches(*seeds), feeder.batch, phase, settings, device, ranks)
+                if job.plan.at(job.progress(state)).level > phase.level:
+                    state.comb.forget_latents()  # the next level is another way into the encoder
             unchecked.append(torch.stack([losses[name] for name in job.personas]))
             if state.iteration % check_every and job.progress(state) < 1.0:
                 spent += clock() - started
