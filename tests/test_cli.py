@@ -55,7 +55,7 @@ SURFACE = {
         "--colour-match", "--contrast", "--precision", "--settings", "--grain", "--defocus", "--motion-blur",
         "--matte-in", "--matte-channel", "--holdout", "--holdout-channel", "--measures", "--overwrite", "--device",
         "--part", "--view", "--ocio", "--colorspace", "--progress", "--json", "--report", "--frame-syntax", "--chunk",
-        "--on-missing", "--on-error", "--threads", "--max-memory", "--draft",
+        "--on-missing", "--on-error", "--threads", "--max-memory", "--draft", "--performer", "--likeness",
     },
     "holdout": {
         "--out", "--model", "--performer", "--faces", "--frames", "--person", "--device", "--part", "--view", "--ocio",

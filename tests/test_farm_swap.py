@@ -293,6 +293,19 @@ def test_shot_faces_of_a_plate_of_another_size_are_refused(tmp_path, capsys, com
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("other", "told"), [("plate.####.exr", False), ("plate.%04d.exr", False), ("b.####.exr", True)]
+)
+def test_measures_of_another_plate_are_used_and_told_of(tmp_path, capsys, other, told):
+    words = tiny_shot(tmp_path, [1001])
+    path = tmp_path / "shot.measures.json"
+    assert run(["measure", *words[1:4], "-o", str(path)]) == 0
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"plate": f"/elsewhere/{other}"}))
+    assert run([*words, "-o", str(tmp_path / "out"), "--measures", str(path)]) == 0
+    assert ("shot.measures.json was measured on b.####.exr" in capsys.readouterr().err) == told
+
+
 def test_a_run_without_a_single_result_names_no_frames_as_its_output(tmp_path, capsys):
     words = tiny_shot(tmp_path, [1001], without_face=[1001])
     assert run([*words, "-o", str(tmp_path / "out")]) == 4

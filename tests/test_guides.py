@@ -13,11 +13,11 @@ from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import InputError, NoFaceError, SidecarError, UsageError
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.images import read_plate, write_image
-from bodydouble.plates.platemeasures import measure_plate, measured_frames, read_measures, write_measures
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
 from bodydouble.swap.grain import ShotGrain
 from bodydouble.swap.guides import FrameGuides, Guides, MatteFiles
+from bodydouble.swap.platemeasures import measure_plate, measured_frames, read_measures, write_measures
 from bodydouble.swap.spread import FrameSpread, ShotSpread
 from bodydouble.swap.swapframe import (
     finish_frame,

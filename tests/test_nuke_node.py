@@ -19,8 +19,8 @@ import pytest
 from bodydouble.alignment.shotfaces import read_shot_faces
 from bodydouble.demo import BUNDLED
 from bodydouble.plates.images import read_plate
-from bodydouble.plates.platemeasures import read_measures
 from bodydouble.swap.lookfile import read_look
+from bodydouble.swap.platemeasures import read_measures
 from fakenuke import FakeNuke, Node
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,6 @@ import torch
 from bodydouble.alignment.geometry import crop_from_unit, unit_from_landmarks
 from bodydouble.alignment.shotfaces import Face
 from bodydouble.plates.modelspace import ModelSpace, to_model
-from bodydouble.plates.spreadmeasures import face_motion
 from bodydouble.swap.matte import gaussian
 from bodydouble.swap.spread import (
     MEASURED_AT,
@@ -25,6 +24,7 @@ from bodydouble.swap.spread import (
     solve_spread,
     spread_from_document,
 )
+from bodydouble.swap.spreadmeasures import face_motion
 from bodydouble.swap.swapstages import face_matte
 from bodydouble.swap.warp import warp
 from tiny import face_at

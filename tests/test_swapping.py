@@ -297,6 +297,22 @@ def test_a_frame_without_a_face_fails_unless_the_plate_may_stand_for_it(
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+def test_shot_faces_of_a_plate_of_another_size_are_refused_and_so_is_a_frame_that_is_larger(
+    plates: PlateSequence, shot: ShotFaces, model_folder: Path, colour: Colour, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=rf"is {WIDTH}x{HEIGHT}, and the shot faces are of a plate of {WIDTH}x99"):
+        run(plates, dataclasses.replace(shot, height=99), model_folder, tmp_path / "out", colour)
+    for frame in FRAMES:
+        shutil.copy(plates.path(frame), tmp_path / f"plate.{frame}.exr")
+    odd = FRAMES[1]
+    write_image(tmp_path / f"plate.{odd}.exr", np.zeros((2 * HEIGHT, 2 * WIDTH, 3), np.float32))
+    results = run(PlateSequence.find(tmp_path / "plate.####.exr"), shot, model_folder, tmp_path / "out", colour)
+    assert {result.frame: result.status for result in results} == {
+        frame: "failed" if frame == odd else "done" for frame in FRAMES
+    }
+    assert f"is {2 * WIDTH}x{2 * HEIGHT}, and the shot faces" in results[1].message
+
+
 def test_the_plate_itself_is_never_written(
     plates: PlateSequence, shot: ShotFaces, model_folder: Path, colour: Colour
 ) -> None:

@@ -11,6 +11,7 @@ import click
 from bodydouble.errors import UsageError
 
 if TYPE_CHECKING:
+    from bodydouble.plates.sequences import PlateSequence
     from bodydouble.swap.guides import Guides, MatteFiles
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -52,8 +53,8 @@ def chosen_guides(
     measures: Path | None,
 ) -> Guides | None:
     """The guides of a run; None where nothing was given. Errors: UsageError, PlateError, SidecarError."""
-    from bodydouble.plates.platemeasures import read_measures
     from bodydouble.swap.guides import Guides
+    from bodydouble.swap.platemeasures import read_measures
 
     for name, given, channel in (("matte-in", matte_in, matte_channel), ("holdout", holdout, holdout_channel)):
         if channel is not None and given is None:
@@ -66,6 +67,21 @@ def chosen_guides(
         None if measured is None else measured.spread,
     )
     return None if found == Guides() else found
+
+
+def measures_notice(measures: Path | None, plate: PlateSequence) -> str | None:
+    """What to tell of measures that were taken of another plate; None for nothing. Errors: SidecarError."""
+    from dataclasses import replace
+
+    from bodydouble.swap.platemeasures import read_measures
+
+    if measures is None:
+        return None
+    of = replace(plate, pattern=read_measures(measures).plate)
+    if of.path(plate.frames[0]).name == plate.path(plate.frames[0]).name:  # however the pattern is written
+        return None
+    name = Path(of.pattern).name
+    return f"{measures} was measured on {name}: the grain and blur of another plate may not be those of this one."
 
 
 def _matte(pattern: str | None, channel: str | None) -> MatteFiles | None:

@@ -10,7 +10,6 @@ import click
 from bodydouble.events import FrameDone
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
-    check_fit,
     check_holes,
     chosen_frames,
     chosen_person,
@@ -75,7 +74,6 @@ def holdout(
 
     sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
     target, wanted = PlateSequence.output(out, like=sequence), chosen_frames(sequence, frames)
-    check_fit(shot, faces, sequence)
     check_holes(sequence, wanted)
     space = colorspace and colour.resolve(colorspace)
     with open_run("holdout", frames=len(wanted), reporting=reporting) as run:

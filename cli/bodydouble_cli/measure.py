@@ -10,7 +10,6 @@ from bodydouble.errors import UsageError
 from bodydouble.events import Progress
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.options import (
-    check_fit,
     device_option,
     open_colour,
     plate_argument,
@@ -57,14 +56,13 @@ def measure(
           --model cast.comb --persona anna -o sh010.measures.json
     """
     from bodydouble.alignment.shotfaces import read_shot_faces
-    from bodydouble.plates.platemeasures import measure_plate, write_measures
     from bodydouble.plates.reading import find_plate
+    from bodydouble.swap.platemeasures import measure_plate, write_measures
     from bodydouble.swap.swapframe import load_swap_model
 
     if (model is None) != (persona is None):
         raise UsageError("--model and --persona go together: blur is measured against one persona's swaps.")
     sequence, shot, colour = find_plate(plate, part, view), read_shot_faces(faces), open_colour(ocio)
-    check_fit(shot, faces, sequence)
     worker, loaded = served(), None
     if model is not None and persona is not None:
         load = load_swap_model if worker is None else worker.warm.model

@@ -222,24 +222,6 @@ def check_holes(plate: PlateSequence, wanted: Sequence[int]) -> None:
         raise PlateError(f"{plate.pattern}: there is no frame {FrameRange.of(holes)}; {way}.")
 
 
-def check_fit(shot: ShotFaces, faces: Path, plate: PlateSequence) -> None:
-    """Errors: UsageError for shot faces of a plate of another size: they would place the face somewhere else."""
-    from bodydouble.plates.reading import main_header
-
-    if plate.is_movie:
-        return
-    try:
-        left, top, right, bottom = main_header(plate, plate.frames[0]).display_window
-    except PlateError:  # which says so itself when its turn comes
-        return
-    size = right - left, bottom - top
-    if (shot.width, shot.height) != size:
-        raise UsageError(
-            f"{faces}: these are the faces of a plate of {shot.width}x{shot.height}, and {plate.path(plate.frames[0])} "
-            f"is {size[0]}x{size[1]}; give --faces what `bodydouble align` made of this plate."
-        )
-
-
 def person_option(what: str) -> Callable[[Command], Command]:
     """`--person`, by number or by a picture; `what` begins the help text."""
     return click.option(

@@ -13,10 +13,9 @@ from bodydouble.events import Event, FrameDone, FrameFailed, FrameSkipped
 from bodydouble.settings import RunSettings
 from bodydouble_cli.exits import EXIT_CODES
 from bodydouble_cli.farming import FrameChoice, frame_options, run_options
-from bodydouble_cli.guides import chosen_guides, guide_options
+from bodydouble_cli.guides import chosen_guides, guide_options, measures_notice
 from bodydouble_cli.look import chosen_look, look_options
 from bodydouble_cli.options import (
-    check_fit,
     chosen_person,
     device_option,
     open_colour,
@@ -110,8 +109,6 @@ def swap(
     sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
-    if shot is not None and faces is not None:
-        check_fit(shot, faces, sequence)
     wanted = frames.of(sequence)
     colour = open_colour(ocio)
     patches = PlateSequence.output(patch, like=sequence) if patch else None
@@ -119,6 +116,8 @@ def swap(
         raise UsageError(f"{patch}: --patch would replace the frames of --out; name another folder or pattern.")
     with open_run("swap", frames=len(wanted), reporting=reporting) as run:
         if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
+            run.notice(notice)
+        if notice := measures_notice(measures, sequence):
             run.notice(notice)
         card = read_card(model)
         if card.persona(persona).rights is None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bodydouble.plates.images import read_plate, write_plate
     from bodydouble.plates.modelspace import ModelSpace
     from bodydouble.plates.plate import Plate
-    from bodydouble.plates.platemeasures import ShotMeasures, measure_plate, read_measures, write_measures
     from bodydouble.plates.reading import find_plate, read_frame
     from bodydouble.plates.sequences import PlateSequence
     from bodydouble.reviews.reviewing import review
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from bodydouble.swap.guides import Guides, MatteFiles
     from bodydouble.swap.holdouts import find_holdouts
     from bodydouble.swap.lookfile import ShotLook, read_look, write_look
+    from bodydouble.swap.platemeasures import ShotMeasures, measure_plate, read_measures, write_measures
     from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
     from bodydouble.swap.swapping import swap_sequence
     from bodydouble.swap.swapstages import (
@@ -70,7 +70,7 @@ _MODULE_OF = {
     "RightsRecord": "rights",
     "ShotFaces": "alignment.shotfaces",
     "ShotLook": "swap.lookfile",
-    "ShotMeasures": "plates.platemeasures",
+    "ShotMeasures": "swap.platemeasures",
     "SwapModel": "swap.swapframe",
     "SwapSettings": "settings",
     "TrainProgress": "training.trainjob",
@@ -89,12 +89,12 @@ _MODULE_OF = {
     "inspect": "inspecting",
     "load_comb": "network.checkpoint",
     "load_swap_model": "swap.swapframe",
-    "measure_plate": "plates.platemeasures",
+    "measure_plate": "swap.platemeasures",
     "model_space_to_plate": "swap.swapstages",
     "plate_to_model_space": "swap.swapstages",
     "read_frame": "plates.reading",
     "read_look": "swap.lookfile",
-    "read_measures": "plates.platemeasures",
+    "read_measures": "swap.platemeasures",
     "read_plate": "plates.images",
     "read_rights": "rights",
     "read_shot_faces": "alignment.shotfaces",
@@ -105,7 +105,7 @@ _MODULE_OF = {
     "train": "training.training",
     "warp_to_crop": "swap.swapstages",
     "write_look": "swap.lookfile",
-    "write_measures": "plates.platemeasures",
+    "write_measures": "swap.platemeasures",
     "write_plate": "plates.images",
     "write_shot_faces": "alignment.shotfaces",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bodydouble.errors import PlateError, UnknownColourSpaceError, UsageError
 from bodydouble.plates.colour import NAME_IT, Colour, FoundSpace
@@ -13,6 +14,9 @@ from bodydouble.plates.movies import read_movie, read_movie_frame
 from bodydouble.plates.pictures import find_picture
 from bodydouble.plates.plate import Header, Plate
 from bodydouble.plates.sequences import MOVIE_SUFFIXES, PlateSequence
+
+if TYPE_CHECKING:
+    from bodydouble.alignment.shotfaces import ShotFaces
 
 
 def find_plate(path: str | Path, part: str | None = None, view: str | None = None) -> PlateSequence:
@@ -56,6 +60,38 @@ def main_header(plate: PlateSequence, frame: int) -> Header:
     """The header of the part that holds the picture, without its pixels; not for movies. Errors: see `read_frame`."""
     headers = read_headers(plate.path(frame))
     return headers[find_picture(headers, plate.part, plate.view_in_file).part]
+
+
+def display_size(plate: PlateSequence, frame: int) -> tuple[int, int]:
+    """Width and height of the display window, from the header alone. Errors: see `read_frame`."""
+    if plate.is_movie:
+        movie = read_movie(plate.path(frame))
+        return movie.width, movie.height
+    left, top, right, bottom = main_header(plate, frame).display_window
+    return right - left, bottom - top
+
+
+def check_fit(plate: PlateSequence, shot: ShotFaces) -> None:
+    """Errors: UsageError for shot faces of a plate of another size: they would place the face somewhere else.
+
+    A first frame that cannot be read is no reason to stop the others, and says so itself when its turn comes.
+    """
+    try:
+        size = display_size(plate, plate.frames[0])
+    except PlateError:
+        return
+    if problem := misfit(size, shot):
+        raise UsageError(f"{plate.path(plate.frames[0])} {problem}")
+
+
+def misfit(size: tuple[int, int], shot: ShotFaces) -> str | None:
+    """What is wrong with shot faces for a picture of this size, as the end of a sentence; None for nothing."""
+    if size == (shot.width, shot.height):
+        return None
+    return (
+        f"is {size[0]}x{size[1]}, and the shot faces are of a plate of {shot.width}x{shot.height} "
+        f"({Path(shot.plate).name}); take those that `bodydouble align` made of this plate."
+    )
 
 
 def chosen(plate: PlateSequence, like: PlateSequence) -> PlateSequence:

@@ -17,7 +17,7 @@ import torch
 from bodydouble.errors import BodydoubleError, InputError, NoFaceError, from_system, system_reason
 from bodydouble.plates.images import lossy_compression, output_compression, write_plate
 from bodydouble.plates.plate import Plate, Region
-from bodydouble.plates.reading import read_frame
+from bodydouble.plates.reading import misfit, read_frame
 from bodydouble.swap.framejob import Arrived, Computed, FrameJob, FrameResult
 from bodydouble.swap.provenance import PREFIX, Value, stamp_of, stamped
 from bodydouble.swap.resuming import Shows, standing
@@ -65,6 +65,8 @@ def _read_plate(job: FrameJob, frame: int, source: Path) -> Arrived | FrameResul
         return note
     kept = job.kept(frame, content, face)
     plate = read_frame(job.plate, frame) if kept is None else kept.frame.plate
+    if problem := misfit((plate.width, plate.height), job.shot):
+        return _without_result(frame, "failed", f"{source} {problem}")
     if file_version(source) != begun:  # its digest must be that of the pixels that were read after it
         return _without_result(frame, "failed", f"{source} was written while it was read; wait for it, run it again")
     arrived = Arrived(frame, plate, face, content, job_hash, time.perf_counter() - start, note=note, kept=kept)

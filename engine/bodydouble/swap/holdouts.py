@@ -24,7 +24,7 @@ from bodydouble.plates.colour import Colour
 from bodydouble.plates.images import write_image
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.plates.plate import Plate, Region
-from bodydouble.plates.reading import read_frame
+from bodydouble.plates.reading import check_fit, read_frame
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import SwapSettings
 from bodydouble.swap.occlusion import (
@@ -153,7 +153,9 @@ def find_holdouts(
         ModelError, UnknownPersonaError: see `load_comb`.
         NoFaceError: no frame of the shot shows the face.
         PlateError: a frame cannot be read.
+        UsageError: the shot faces are of a plate of another size.
     """
+    check_fit(plate, shot)
     where = pick_device(device)
     comb, card = load_comb(comb_path, [performer], where)
     faces = {frame: face for frame in plate.frames if (face := shot.face(frame, person)) is not None}

@@ -14,6 +14,7 @@ from bodydouble.errors import UsageError
 from bodydouble.network.devices import intra_op_threads, keep_memory
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.images import check_compression, use_threads
+from bodydouble.plates.reading import check_fit
 from bodydouble.plates.sequences import PlateSequence
 from bodydouble.settings import AlignSettings, RunSettings, SwapSettings
 from bodydouble.swap.framejob import FrameJob, FrameResult
@@ -90,7 +91,9 @@ def swap_sequence(
     colour.resolve(model.card.model_space.primaries)  # or say so before the first frame
     if colorspace is not None:
         colorspace = colour.resolve(colorspace)
-    if shot is None:
+    if shot is not None:
+        check_fit(plate, shot)
+    else:
         # A frame that cannot be read says so when its turn comes.
         shot = align_shot(
             plate, plate.frames, colour, colorspace, AlignSettings(), on_unread=lambda frame, problem: None

@@ -20,9 +20,8 @@ from bodydouble.documents import read_document
 from bodydouble.errors import BodydoubleError, NoFaceError, SidecarError
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.modelspace import ModelSpace
-from bodydouble.plates.reading import read_frame
+from bodydouble.plates.reading import check_fit, read_frame
 from bodydouble.plates.sequences import PlateSequence
-from bodydouble.plates.spreadmeasures import measure_spread, spread_frames
 from bodydouble.swap.grain import (
     GrainSamples,
     ShotGrain,
@@ -32,6 +31,7 @@ from bodydouble.swap.grain import (
     pair_samples,
 )
 from bodydouble.swap.spread import ShotSpread, spread_from_document
+from bodydouble.swap.spreadmeasures import measure_spread, spread_frames
 from bodydouble.swap.swapframe import SwapModel
 from bodydouble.swap.swapstages import face_region, plate_to_model_space
 from bodydouble.writing import atomic_path
@@ -92,7 +92,9 @@ def measure_plate(
     Raises:
         NoFaceError: nobody in the shot.
         PlateError: a frame cannot be read.
+        UsageError: the shot faces are of a plate of another size.
     """
+    check_fit(plate, shot)
     space = ModelSpace() if model is None else model.card.model_space
     wanted = measured_frames(plate, shot, person)
     if not wanted:
