@@ -23,7 +23,6 @@ from bodydouble.network.checkpoint import (
     notes_latents,
     read_card,
     read_latent_mean,
-    save_comb,
     save_tensors,
     write_json,
 )
@@ -48,17 +47,9 @@ PLAIN = {"jitter_degrees": 0.0, "jitter_scale": 0.0, "jitter_shift": 0.0, "jitte
 KNOWN = ("anna", "ben", "cleo")
 
 
-def knowing(folder: Path, without: tuple[str, ...] = ()) -> Path:
-    """An untrained model whose personas, all but `without`, have latents that lie apart."""
-    tiny_comb(folder, personas=KNOWN)
-    comb, card = load_comb(folder, KNOWN)
-    for index, name in enumerate(KNOWN):
-        decoder: PersonaDecoder = comb.personas[name]  # type: ignore[assignment]
-        if name not in without:
-            generator = torch.Generator().manual_seed(index)
-            decoder.add_latents(torch.randn(card.dims.channels(0), generator=generator), 7)
-    save_comb(folder, comb, card, torch.float32)
-    return folder
+def knowing(folder: Path, noted: tuple[str, ...] = KNOWN) -> Path:
+    """An untrained model of three people, with latents that lie apart."""
+    return tiny_comb(folder, personas=KNOWN, noted=noted, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +261,7 @@ def test_a_performer_whom_the_model_does_not_know_is_told_before_the_first_frame
 
 def test_a_model_that_noted_nothing_says_so_before_the_first_frame(tmp_path: Path) -> None:
     command = tiny_shot(tmp_path)
-    knowing(tmp_path / "cast.comb", without=("ben",))
+    knowing(tmp_path / "cast.comb", noted=("anna",))
     with pytest.raises(ModelError, match="nobody noted where the latents of 'ben' lie"):
         sequence(command, tmp_path / "out", SwapSettings(performer="ben"))
 

@@ -47,12 +47,23 @@ def face_at(x: float, y: float, side: float, angle: float = 0.0, confidence: flo
     return Face(box, points, 1.0, confidence, unit_from_plate=np.linalg.inv(plate_from_unit))
 
 
-def tiny_comb(folder: Path, seed: int = 3, level: int = 3, personas: tuple[str, ...] = ("anna",)) -> Path:
-    """An untrained model."""
+def tiny_comb(
+    folder: Path,
+    seed: int = 3,
+    level: int = 3,
+    personas: tuple[str, ...] = ("anna",),
+    noted: Container[str] = (),
+    dtype: torch.dtype = torch.float16,
+) -> Path:
+    """An untrained model. `noted`: personas of whom it says where their latents lie."""
     torch.manual_seed(seed)
     dims = CombDims(level=level, width=1 / 64)
     card = CombCard(dims, ModelSpace(), INTEROCULAR, EYE_LINE, 0.7, tuple(map(PersonaCard, personas)))
-    save_comb(folder, Comb(dims, card.names), card)
+    comb = Comb(dims, card.names)
+    for name in personas:
+        if name in noted:
+            comb.personas[name].add_latents(torch.randn(dims.channels(0)), 7)  # type: ignore[operator]
+    save_comb(folder, comb, card, dtype)
     return folder
 
 

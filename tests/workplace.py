@@ -150,7 +150,7 @@ class Supplies:
 
     @cached_property
     def model(self) -> Path:
-        return tiny_comb(self.folder / "cast.comb", personas=("anna", "ben", "carl"))
+        return tiny_comb(self.folder / "cast.comb", personas=("anna", "ben", "carl"), noted=("anna", "ben"))
 
     @cached_property
     def swapped(self) -> Path:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bodydouble.swap.holdouts import find_holdouts
     from bodydouble.swap.lookfile import ShotLook, read_look, write_look
     from bodydouble.swap.platemeasures import ShotMeasures, measure_plate, read_measures, write_measures
-    from bodydouble.swap.swapframe import SwapModel, load_swap_model, swap_frame
+    from bodydouble.swap.swapframe import SwapModel, load_swap_model, mean_latents, swap_frame
     from bodydouble.swap.swapping import swap_sequence
     from bodydouble.swap.swapstages import (
         blend_crop,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         face_matte,
         face_region,
         model_space_to_plate,
+        move_latent,
         plate_to_model_space,
         warp_to_crop,
     )
@@ -89,8 +90,10 @@ _MODULE_OF = {
     "inspect": "inspecting",
     "load_comb": "network.checkpoint",
     "load_swap_model": "swap.swapframe",
+    "mean_latents": "swap.swapframe",
     "measure_plate": "swap.platemeasures",
     "model_space_to_plate": "swap.swapstages",
+    "move_latent": "swap.swapstages",
     "plate_to_model_space": "swap.swapstages",
     "read_frame": "plates.reading",
     "read_look": "swap.lookfile",
@@ -149,8 +152,10 @@ __all__ = [
     "inspect",
     "load_comb",
     "load_swap_model",
+    "mean_latents",
     "measure_plate",
     "model_space_to_plate",
+    "move_latent",
     "plate_to_model_space",
     "read_frame",
     "read_look",
