@@ -42,6 +42,7 @@ class Wish:
     results: Path | None
     keep: Path | None
     device: str
+    likeness: float
 
 
 def run(wish: Wish) -> Iterator[ShotFigures]:
@@ -64,9 +65,8 @@ def run(wish: Wish) -> Iterator[ShotFigures]:
                 if faces is None:
                     result = found_in(out, shot, frames)
                 else:
-                    result = swapped(
-                        shot, persona, faces, frames, colour, wish.model or bundled_model(), out, wish.device
-                    )
+                    model = wish.model or bundled_model()
+                    result = swapped(shot, persona, faces, frames, colour, model, out, wish.device, wish.likeness)
                 for frame, reason in result.failed.items():
                     click.echo(f"{name}: {persona}: frame {frame}: {reason}", err=True)
                 yield measure(shot, persona, result, finder, people, align_seconds)
@@ -90,12 +90,16 @@ def swapped(
     model: Path,
     out: Path,
     device: str,
+    likeness: float,
 ) -> Swapped:
-    """The shot with the persona, by the product."""
+    """The shot with the persona, by the product. likeness: as the setting, where the model knows the performer."""
+    from bodydouble.network.checkpoint import notes_latents, read_card
     from bodydouble.settings import SwapSettings
     from bodydouble.swap.swapping import swap_sequence  # torch loads only when something is swapped
 
-    sequence = PlateSequence.output(out, like=shot.plate)
+    sequence, card = PlateSequence.output(out, like=shot.plate), read_card(model)
+    known = shot.performer in card.names and notes_latents(card, shot.performer)
+    settings = SwapSettings(layers=True, performer=shot.performer if known else None, likeness=likeness)
     results = list(
         swap_sequence(
             shot.plate,
@@ -106,7 +110,7 @@ def swapped(
             frames,
             colour,
             None,
-            SwapSettings(layers=True),
+            settings,
             device=device,
             overwrite=True,
             person=None,
@@ -201,6 +205,7 @@ def _names(text: str) -> tuple[str, ...]:
 @click.option("--personas", default="", help="Personas, by commas.  [default: all that have a truth]")
 @click.option("--frames", default=None, help="Frames, like 1001-1048x4.  [default: all]")
 @click.option("--device", default="auto", show_default=True, help="Where the network runs.")
+@click.option("--likeness", default=1.0, show_default=True, help="As of swap, where the model knows the performer.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the swapped frames in DIR/<shot>/<persona>/.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write every frame's figures to a file.")
 def main(
@@ -210,11 +215,12 @@ def main(
     personas: str,
     frames: str | None,
     device: str,
+    likeness: float,
     keep: Path | None,
     json_path: Path | None,
 ) -> None:
     try:
-        wish = Wish(_names(shots), _names(personas), frames, model, results, keep, device)
+        wish = Wish(_names(shots), _names(personas), frames, model, results, keep, device, likeness)
         all_figures = list(run(wish))
         click.echo(table(all_figures))
         if json_path is not None:
