@@ -12,9 +12,11 @@ import pytest
 from bodydouble.alignment.shotfaces import Face, ShotFaces, write_shot_faces
 from bodydouble.errors import InputError, ModelError, PlateError, UsageError
 from bodydouble.inspecting import inspect
+from bodydouble.network.comb import CombDims, PersonaDecoder
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.exrheader import RawAttribute, put_attributes
 from bodydouble.plates.images import read_plate, write_image, write_plate
+from tiny import tiny_comb
 
 
 @pytest.fixture
@@ -116,8 +118,16 @@ def test_a_model_says_size_personas_and_rights_and_what_is_missing(model: Path):
         "rights": None,
         "rights_state": "no record: make sure you may show this face",
         "crops": None,
+        "can_be_named_as_performer": False,
         "weights": "missing",
     }
+
+
+def test_a_model_says_who_can_be_named_as_the_performer_and_counts_no_mean_as_a_parameter(tmp_path: Path):
+    people = inspect(tiny_comb(tmp_path / "cast.comb", personas=("anna", "ben"), noted=("ben",))).facts["personas"]
+    assert [people[name]["can_be_named_as_performer"] for name in ("anna", "ben")] == [False, True]
+    expected = sum(one.numel() for one in PersonaDecoder(CombDims(3, 1 / 64)).parameters())
+    assert people["anna"]["weights"]["parameters"] == expected
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08", b"\xff" * 8, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 9) + b"{"])

@@ -208,14 +208,20 @@ def _model_facts(folder: Path) -> dict[str, Any]:
     }
 
 
+_LATENT = "latent_mean"
+"""What a persona's weights have besides parameters: where its latents lie, and `latent_crops`, of how many crops."""
+
+
 def _persona_facts(folder: Path, name: str, entry: Any) -> dict[str, Any]:
     known = dict(entry) if isinstance(entry, Mapping) else {}
     weights, rights = _weights(folder / "personas" / f"{name}.safetensors"), known.get("rights")
     seal = weights.pop(SEAL, None) if isinstance(weights, dict) else None
+    noted = weights.pop(_LATENT, False) if isinstance(weights, dict) else False
     return {
         "rights": rights,
         "rights_state": rights_state(rights, seal, name, date.today(), str(folder)),
         "crops": known.get("crops"),
+        "can_be_named_as_performer": noted,
         "weights": weights,
     }
 
@@ -223,17 +229,21 @@ def _persona_facts(folder: Path, name: str, entry: Any) -> dict[str, Any]:
 def _weights(path: Path) -> dict[str, Any] | str:
     """Size, parameters and types of a safetensors file by its header: a length, then JSON; or what is wrong with it.
 
-    The seal of a rights record is among them where there is one.
+    The seal of a rights record is among them where there is one, and that latents were noted.
     """
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             tensors = json.loads(file.read(min(length, SAFETENSORS_HEADER_LIMIT)))
-        entries = [entry for name, entry in tensors.items() if name != "__metadata__"]
+            start, end = tensors.get("latent_crops", {}).get("data_offsets", (0, 0))
+            file.seek(8 + length + start)
+            noted = any(file.read(min(8, end - start)))  # a number other than 0
+        entries = [entry for name, entry in tensors.items() if name not in ("__metadata__", _LATENT, "latent_crops")]
         return {
             "bytes": path.stat().st_size,
             "parameters": sum(math.prod(entry["shape"]) for entry in entries),
             "types": sorted({entry["dtype"] for entry in entries}),
+            **({_LATENT: True} if noted else {}),
             **{name: value for name, value in tensors.get("__metadata__", {}).items() if name == SEAL},
         }
     except FileNotFoundError:

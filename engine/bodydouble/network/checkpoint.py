@@ -380,7 +380,9 @@ def read_latent_mean(card: CombCard, persona: str) -> Tensor:
 
 def notes_latents(card: CombCard, persona: str) -> bool:
     """Whether `read_latent_mean` has something to read; raises ModelError for a file that is missing or damaged."""
-    return "latent_crops" in _shapes(_meant(persona_path(card.folder or Path(), persona), card.persona(persona).digest))
+    path = _meant(persona_path(card.folder or Path(), persona), card.persona(persona).digest)
+    with _reading(path), safe_open(str(path), "pt") as file:
+        return "latent_crops" in file.keys() and bool((file.get_tensor("latent_crops") > 0).all())  # noqa: SIM118
 
 
 @functools.lru_cache(maxsize=64)
