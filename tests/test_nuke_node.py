@@ -195,13 +195,25 @@ def test_a_node_lives(nuke: FakeNuke, engine: None, tmp_path: Path):
     finished(nuke, node)
     assert "cancelled" in node["status"].value()
 
+    # Who plays the face is one of the model's people, or nobody; likeness holds for the whole shot, keys or not.
+    look_of = sys.modules["bodydouble_nuke.node"].read_look
+    assert node["performer"].values() == ["somebody the model does not know", "A", "B", "C"]
+    assert "performer" not in look_of(node).settings
+    node["live"].setValue(False)
+    node["performer"].setValue("C")
+    node["performer"].setValue("somebody the model does not know")
+    assert "performer" not in look_of(node).settings
+    node["performer"].setValue("B")
+    node["likeness"].setValue(0.8)
+    assert (look_of(node).settings["performer"], look_of(node).settings["likeness"]) == ("B", 0.8)
+
     # Save and reopen: the node shows its frames again, with its persona and its keys.
     uid = node["uid"].value()
     nuke.scriptSaveAs(str(script))
     nuke.scriptOpen(str(script))
     (node,) = nuke.allNodes("BodyDouble")
     assert node["uid"].value() == uid
-    assert node["persona"].value() == "A"
+    assert (node["persona"].value(), node["performer"].value()) == ("A", "B")
     assert node["edge"].getValueAt(FIRST + 1) == 7.5
     assert nuke.shown(node, FIRST) == str(folder(script, node) / "swap" / "swap.1015.exr")
     assert session().SESSION.worker is None, "the worker ended with the script"
