@@ -372,8 +372,8 @@ def read_latent_mean(card: CombCard, persona: str) -> Tensor:
     mean, crops = _latents_of(_meant(path, one.digest), one.digest, card.dims.channels(0))
     if not crops > 0:
         raise ModelError(
-            f"{card.folder}: nobody noted where the latents of {persona!r} lie, as trainings do now; train the model "
-            "on for a while, or name no performer."
+            f"{card.folder}: nobody noted where the latents of {persona!r} lie, as trainings do now; call its `train` "
+            "once more, or name no performer."
         )
     return mean
 

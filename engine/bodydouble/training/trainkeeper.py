@@ -21,7 +21,7 @@ from bodydouble.training.schedule import Phase
 from bodydouble.training.trainjob import TrainJob, TrainProgress
 from bodydouble.training.trainreport import write_report
 from bodydouble.training.trainstate import TrainState, save_state
-from bodydouble.training.validating import CropReader, reconstruct, validate
+from bodydouble.training.validating import CropReader, note_latents, reconstruct, validate
 
 KEPT_PREVIEWS = 100
 
@@ -81,7 +81,10 @@ class TrainKeeper:
 
     def finish(self) -> TrainProgress:
         """The end of the schedule: the last save, preview and report."""
-        phase = self._phase = self._job.plan.at(1.0)
+        job, phase = self._job, self._job.plan.at(1.0)
+        self._phase = phase
+        crops = self._crops or {name: job.store.crops(name, phase.level) for name in job.personas}
+        note_latents(self._state.comb, crops, phase, self._reader)
         validation = validate(self._state.comb, self._crops, phase, self._reader) if self._crops else {}
         last = self._report(phase, validation, "done")
         card = self.save()

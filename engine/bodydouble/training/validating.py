@@ -10,7 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from bodydouble.network.comb import Comb
+from bodydouble.network.comb import LATENT_CROPS, Comb, PersonaDecoder
 from bodydouble.network.devices import run_on
 from bodydouble.plates.modelspace import ModelSpace
 from bodydouble.settings import TrainSettings
@@ -67,6 +67,25 @@ def validate(comb: Comb, crops: Mapping[str, PersonaCrops], phase: Phase, reader
         if len(index):
             losses[name] = _loss(comb, one, index, name, phase, reader)
     return losses
+
+
+@torch.no_grad()
+def note_latents(comb: Comb, crops: Mapping[str, PersonaCrops], phase: Phase, reader: CropReader) -> None:
+    """Where the latents of each persona lie, by the crops it is trained on as they are, at most `LATENT_CROPS` of them.
+
+    A training notes it as it goes, by crops that were bent and lit otherwise; that is near, this is better.
+    """
+    for name, one in crops.items():
+        spread = torch.linspace(0, len(one.trained) - 1, min(LATENT_CROPS, len(one.trained))).long()
+        total = torch.zeros(())
+        for index in one.trained[spread].split(_CHUNK):
+            shown = reader.read(one, index, phase.level).shown
+            with run_on(reader.device, reader.settings.precision):
+                latents = comb.encode(shown, phase.level, phase.alpha)
+            total = total + latents.float().flatten(1).sum(dim=0).cpu()
+        decoder: PersonaDecoder = comb.personas[name]  # type: ignore[assignment]
+        decoder.forget_latents()
+        decoder.add_latents((total / len(spread)).to(decoder.latent_mean.device), len(spread))
 
 
 @torch.no_grad()
