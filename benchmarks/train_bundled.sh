@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the bundled model again from the rendered training frames: stills -> shot faces -> facesets -> comb.
-# Usage: benchmarks/train_bundled.sh WORK     (nine and a half hours on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
+# Usage: benchmarks/train_bundled.sh WORK     (eight and a half hours on one core)     shared data in $BODYDOUBLE_SHARED (default ../shared)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work="${1:?name a folder to work in}"
@@ -34,7 +34,3 @@ fine+=(--texture-weight 1)
 bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" "${fine[@]}" --warp --iterations 20,20,60,550,500,400,9672 \
     --settle 0.026037 --learning-rate 3e-4 --settle-learning-rate 1e-4
 bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${fine[@]}" --iterations 20,20,60,550,500,400,9972 --settle 0.0237248
-# And both once more.
-bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${small[@]}" "${fine[@]}" --warp --iterations 20,20,60,550,500,400,10253 \
-    --settle 0.052196 --learning-rate 2.5e-4 --settle-learning-rate 1e-4
-bodydouble train "${facesets[@]}" -o "$work/rendered.comb" "${short_end[@]}" "${fine[@]}" --iterations 20,20,60,550,500,400,10903 --settle 0.025053
