@@ -72,6 +72,7 @@ setup(
         "fileseq>=2.1,<4",
         "Jinja2>=3.1,<4",
         "matplotlib>=3.9,<4",
+        "threadpoolctl>=3.5,<4",
     ],
     extras_require={
         "movie": ["av>=18,<19"],

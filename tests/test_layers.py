@@ -29,6 +29,7 @@ OWNERS = {
     "safetensors": {"checkpoint"},
     "jinja2": {"reviewpage"},
     "outline": {"opencuejobs"},
+    "threadpoolctl": {"grouping"},
     "matplotlib": {"reviewpage", "facesetpictures"},
 }
 
