@@ -174,6 +174,25 @@ def test_damaged_and_missing_frames_are_told_and_the_faces_around_them_fill_them
         assert np.abs(here.landmarks_px - there.landmarks_px)[17:].mean() < 0.02 * width
 
 
+def test_a_frame_that_cannot_be_read_a_second_time_keeps_what_was_found_in_it_and_is_told(
+    plate: PlateSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list(align_frames(plate, FRAMES[:2], Colour(), None, AlignSettings(handles=0)))
+    hidden = [replace(found[0], faces=()), found[1]]
+
+    def damaged(plate: PlateSequence, frame: int) -> None:
+        raise PlateError(f"{plate.path(frame)} is damaged")
+
+    monkeypatch.setattr(aligning, "align_frames", lambda *asked: iter(hidden))
+    monkeypatch.setattr(aligning, "look_at_frame", damaged)
+    told: list[int] = []
+    settings = AlignSettings(handles=0)
+    shot = align_shot(plate, FRAMES[:2], Colour(), None, settings, on_unread=lambda frame, _: told.append(frame))
+    assert told == [FRAMES[0]] and shot.face(FRAMES[1]) is not None
+    with pytest.raises(PlateError, match="is damaged"):
+        align_shot(plate, FRAMES[:2], Colour(), None, settings)
+
+
 def test_where_no_frame_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     shot = PlateSequence(str(tmp_path / "shot.####.exr"), (1001, 1002))
     with pytest.raises(PlateError, match=r"shot\.1001\.exr"):

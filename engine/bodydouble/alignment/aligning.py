@@ -39,7 +39,7 @@ from bodydouble.alignment.tracks import solve_person, still_faces
 from bodydouble.alignment.views import FACE_PX, PlateViews, View, Views, rows_of_faces
 from bodydouble.errors import PlateError
 from bodydouble.plates.glances import Glance, Rows
-from bodydouble.plates.reading import look_at_frame, read_frame
+from bodydouble.plates.reading import OnUnread, fail_unread, look_at_frame, read_frame
 from bodydouble.settings import AlignSettings
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ are there; where it is farther off they are read then."""
 FOLLOW_SCORE, SCORE_FRAMES = -0.7, 2
 """Detector score, on an upright chip, above which a followed face is one. A face that moves evenly is scored in frames
 whose number is a multiple of the second; in between it has the score that it had."""
-OnUnread = Callable[[int, PlateError], None]
-"""Hears the number of a frame that is missing or cannot be read, and why."""
 _CORNERS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 
 
@@ -106,23 +104,20 @@ def align_shot(
     settings: AlignSettings,
     on_frame: Callable[[FrameDetections], None] | None = None,
     mesh_model: Path | None = None,
-    on_unread: OnUnread | None = None,
+    on_unread: OnUnread = fail_unread,
 ) -> ShotFaces:
     """The shot faces of some frames of a plate. `colorspace` None: taken from the files.
 
     The plate's frames up to `settings.handles` before and after are measured, too, so that these get the faces that
     they have in the whole shot. `on_frame` hears of each frame that was asked for when it is measured.
     `mesh_model`: file of the mesh landmarker, see `mesh.find_mesh_model`. `on_unread`: hears of each frame, asked for
-    or around those, that is missing or cannot be read; it is a gap then, filled in where gaps are.
-    Raises PlateError for such a frame without `on_unread`, and where none can be read; InputError where a model file is
-    missing.
+    or around those, that is missing or cannot be read; unless that raises, it is a gap then, filled in where gaps are.
+    Raises PlateError where no frame can be read, InputError where a model file is missing.
     """
     measured = []
     unread: dict[int, PlateError] = {}
 
     def left_out(frame: int, problem: PlateError) -> None:
-        if on_unread is None:
-            raise problem
         unread[frame] = problem
         on_unread(frame, problem)
 
@@ -135,7 +130,7 @@ def align_shot(
     if unread and not measured:
         raise next(iter(unread.values()))
     if not settings.stills:
-        measured = _follow_back(plate, measured, colour, colorspace, settings, mesh_model)
+        measured = _follow_back(plate, measured, colour, colorspace, settings, mesh_model, left_out)
     shot = solve_shot(plate.pattern, measured, settings, unread)
     return replace(shot, frames={frame: faces for frame, faces in shot.frames.items() if frame in wanted})
 
@@ -176,11 +171,10 @@ def align_frames(
     colorspace: str | None,
     settings: AlignSettings,
     mesh_model: Path | None = None,
-    on_unread: OnUnread | None = None,
+    on_unread: OnUnread = fail_unread,
 ) -> Iterator[FrameDetections]:
-    """Measure each frame in turn, the next one being read meanwhile.
-
-    A frame that is missing or cannot be read raises its PlateError; `on_unread` hears of it instead, and goes on.
+    """Measure each frame in turn, the next one being read meanwhile. One that cannot be read is left out, unless
+    `on_unread` raises.
 
     The detector looks where tracking demands it: at every `ANCHOR_FRAMES`-th frame number, where nobody is followed,
     where two faces are close to each other, where the picture changes abruptly, and where a face was lost. In the
@@ -199,10 +193,9 @@ def align_frames(
         return None if settings.stills or before is None else _rows_ahead(before, frame)
 
     load = finder.landmarker.load if settings.stills else finder.load
-    for frame, views in read_ahead(plate, frames, views_of, rows_of, load):
+    for frame, coming in read_ahead(plate, frames, views_of, rows_of, load):
         try:
-            if isinstance(views, PlateError):
-                raise views
+            views = coming.result()
             started = time.perf_counter()
             change = 0.0
             if settings.stills:
@@ -219,8 +212,6 @@ def align_frames(
                     (frame, number): face for number, face in enumerate(_missing(near.faces if near else (), faces))
                 }
         except PlateError as problem:
-            if on_unread is None:
-                raise
             on_unread(frame, problem)
             continue
         picture, seconds = views.picture, time.perf_counter() - started
@@ -357,6 +348,7 @@ def _follow_back(
     colorspace: str | None,
     settings: AlignSettings,
     mesh_model: Path | None,
+    on_unread: OnUnread,
 ) -> list[FrameDetections]:
     """The same frames, with faces that only a later frame shows clearly: the last frame first, each from the next."""
     finder = open_finder(settings, mesh_model)
@@ -365,8 +357,12 @@ def _follow_back(
         here, later = result[index], result[index + 1]
         missing = _missing(later.faces, here.faces) if abs(later.frame - here.frame) <= NEAR_FRAMES else []
         if missing:
-            views = frame_views(look_at_frame(plate, here.frame), colour, colorspace)
-            found = follow_faces(finder, views, missing, settings, here.frame)
+            try:
+                views = frame_views(look_at_frame(plate, here.frame), colour, colorspace)
+                found = list(follow_faces(finder, views, missing, settings, here.frame))
+            except PlateError as problem:  # damaged elsewhere than where it was looked at before
+                on_unread(here.frame, problem)
+                continue
             result[index] = replace(here, faces=(*here.faces, *found))
     return result
 

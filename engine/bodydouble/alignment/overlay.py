@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import PlateError
 from bodydouble.plates.colour import Colour
 from bodydouble.plates.images import write_image
-from bodydouble.plates.reading import read_frame
+from bodydouble.plates.reading import OnUnread, fail_unread, read_frame
 from bodydouble.plates.sequences import PlateSequence
 
 
@@ -23,19 +23,17 @@ def write_overlays(
     folder: str | Path,
     colour: Colour,
     colorspace: str | None,
-    on_unread: Callable[[int, PlateError], None] | None = None,
+    on_unread: OnUnread = fail_unread,
 ) -> Iterator[Path]:
     """Write `overlay.FRAME.png` of each frame into the folder, through the config's default view; yields their paths.
 
-    `colorspace` None: the plate's, taken from the files. `on_unread`: hears of a frame that cannot be read, which then
-    has none. Raises PlateError without it; OutputError, UnknownColourSpaceError.
+    `colorspace` None: the plate's, taken from the files. A frame that cannot be read has none, unless `on_unread`
+    raises. Raises OutputError, UnknownColourSpaceError.
     """
     for frame in frames:
         try:
             picture = read_frame(plate, frame)
         except PlateError as problem:
-            if on_unread is None:
-                raise
             on_unread(frame, problem)
             continue
         space = colorspace or colour.space_of(picture.attributes, picture.path)

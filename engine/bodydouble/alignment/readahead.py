@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 
 from bodydouble.alignment.views import PlateViews
-from bodydouble.errors import PlateError
 from bodydouble.plates.glances import Glance, Rows
 from bodydouble.plates.plate import Plate
 from bodydouble.plates.reading import look_at_frame
@@ -25,36 +24,34 @@ def read_ahead(
     views_of: Callable[[Plate | Glance], PlateViews],
     rows_of: Callable[[int], Rows | None],
     meanwhile: Callable[[], None],
-) -> Iterator[tuple[int, PlateViews | PlateError]]:
-    """The frames in order, each with its views, or with why it is missing or cannot be read.
+) -> Iterator[tuple[int, Future[PlateViews]]]:
+    """The frames in order, each with its views, read; asking for those raises PlateError where they could not be.
 
     `rows_of`: the rows of a frame that will be looked at, as far as one knows when its turn to be read comes; None for
     all. The others are read when they are wanted, which may raise PlateError then. `meanwhile`: done once, while the
     first frames are read; what it raises comes through.
     """
 
-    def read(frame: int, rows: Rows | None) -> tuple[int, PlateViews | PlateError]:
-        try:
-            picture = look_at_frame(plate, frame)
-            if isinstance(picture, Glance):
-                picture.look((0, picture.height) if rows is None else rows)
-            views = views_of(picture)
-            _ = views.small  # with it the exposure: it is there when the caller asks
-        except PlateError as problem:
-            return frame, problem
-        return frame, views
+    def read(frame: int, rows: Rows | None) -> PlateViews:
+        picture = look_at_frame(plate, frame)
+        if isinstance(picture, Glance):
+            picture.look((0, picture.height) if rows is None else rows)
+        views = views_of(picture)
+        _ = views.small  # with it the exposure: it is there when the caller asks
+        return views
 
     with ThreadPoolExecutor(FIRST_AHEAD) as readers:
         coming = iter(frames)
-        ahead = deque(readers.submit(read, frame, None) for frame in islice(coming, FIRST_AHEAD))
+        ahead = deque((frame, readers.submit(read, frame, None)) for frame in islice(coming, FIRST_AHEAD))
         try:
             if ahead:
                 meanwhile()
             while ahead:
-                found = ahead.popleft().result()
+                found = ahead.popleft()
+                wait(found[1:])
                 for later in islice(coming, max(0, AHEAD - len(ahead))):
-                    ahead.append(readers.submit(read, later, rows_of(later)))
+                    ahead.append((later, readers.submit(read, later, rows_of(later))))
                 yield found
         finally:
-            for pending in ahead:
+            for _, pending in ahead:
                 pending.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,14 @@ from bodydouble.plates.sequences import MOVIE_SUFFIXES, PlateSequence
 
 if TYPE_CHECKING:
     from bodydouble.alignment.shotfaces import ShotFaces
+
+OnUnread = Callable[[int, PlateError], None]
+"""Hears the number of a frame that is missing or cannot be read, and why; the others go on."""
+
+
+def fail_unread(frame: int, problem: PlateError) -> None:
+    """The `OnUnread` of who wants every frame: raises the PlateError."""
+    raise problem
 
 
 def find_plate(path: str | Path, part: str | None = None, view: str | None = None) -> PlateSequence:
