@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from bodydouble.errors import UsageError
 if TYPE_CHECKING:
     from bodydouble.plates.sequences import PlateSequence
     from bodydouble.swap.guides import Guides, MatteFiles
+    from bodydouble.swap.platemeasures import ShotMeasures
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,16 +52,14 @@ def chosen_guides(
     matte_channel: str | None,
     holdout: str | None,
     holdout_channel: str | None,
-    measures: Path | None,
+    measured: ShotMeasures | None,
 ) -> Guides | None:
-    """The guides of a run; None where nothing was given. Errors: UsageError, PlateError, SidecarError."""
+    """The guides of a run; None where nothing was given. Errors: UsageError, PlateError."""
     from bodydouble.swap.guides import Guides
-    from bodydouble.swap.platemeasures import read_measures
 
     for name, given, channel in (("matte-in", matte_in, matte_channel), ("holdout", holdout, holdout_channel)):
         if channel is not None and given is None:
             raise UsageError(f"channel {channel}: of which matte? Give --{name} too.")
-    measured = None if measures is None else read_measures(measures)
     found = Guides(
         _matte(matte_in, matte_channel),
         _matte(holdout, holdout_channel),
@@ -69,15 +69,11 @@ def chosen_guides(
     return None if found == Guides() else found
 
 
-def measures_notice(measures: Path | None, plate: PlateSequence) -> str | None:
-    """What to tell of measures that were taken of another plate; None for nothing. Errors: SidecarError."""
-    from dataclasses import replace
-
-    from bodydouble.swap.platemeasures import read_measures
-
-    if measures is None:
+def measures_notice(measures: Path | None, measured: ShotMeasures | None, plate: PlateSequence) -> str | None:
+    """What to tell of measures that were taken of another plate; None for nothing. `measured`: what the file holds."""
+    if measured is None:
         return None
-    of = replace(plate, pattern=read_measures(measures).plate)
+    of = replace(plate, pattern=measured.plate)
     if of.path(plate.frames[0]).name == plate.path(plate.frames[0]).name:  # however the pattern is written
         return None
     name = Path(of.pattern).name

@@ -99,13 +99,15 @@ def swap(
     from bodydouble.plates.reading import colour_notice, find_plate
     from bodydouble.plates.sequences import PlateSequence
     from bodydouble.rights import check_rights
+    from bodydouble.swap.platemeasures import read_measures
     from bodydouble.swap.swapping import swap_sequence
 
     worker = served()
     if run_settings.max_memory is not None and worker is None:
         limit_memory(run_settings.max_memory)
     look = chosen_look(settings_file, flags)
-    guides = chosen_guides(matte_in, matte_channel, holdout, holdout_channel, measures)
+    measured = None if measures is None else read_measures(measures)
+    guides = chosen_guides(matte_in, matte_channel, holdout, holdout_channel, measured)
     sequence = find_plate(plate, part, view)
     target = PlateSequence.output(out, like=sequence)
     shot = read_shot_faces(faces) if faces else None
@@ -117,7 +119,7 @@ def swap(
     with open_run("swap", frames=len(wanted), reporting=reporting) as run:
         if colorspace is None and (notice := colour_notice(sequence, sequence.frames[0], colour)):
             run.notice(notice)
-        if notice := measures_notice(measures, sequence):
+        if notice := measures_notice(measures, measured, sequence):
             run.notice(notice)
         card = read_card(model)
         if card.persona(persona).rights is None:

@@ -137,7 +137,7 @@ def show_personas(node: nuke.Gizmo) -> None:
             performer = ""
             node["performer_name"].setValue(performer)
         known = choices(node, "performer")
-        known.setValues([NO_PERFORMER, *([performer] if performer and not card else card.personas if card else [])])
+        known.setValues([NO_PERFORMER, *(card.personas if card else filter(None, [performer]))])
         known.setValue(performer or NO_PERFORMER)
         if card:
             text = f"{card.size} x {card.size} pixels, {len(names)} personas.\n{chosen}: {card.rights.get(chosen, '')}"

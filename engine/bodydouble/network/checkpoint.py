@@ -341,8 +341,7 @@ def load_weights(path: Path, module: nn.Module, digest: str) -> None:
     if wanted != found:
         wrong = sorted(set(wanted.items()) ^ set(found.items()))[0][0]
         raise ModelError(f"{path} does not fit comb.json: {wrong} is {found.get(wrong)}, expected {wanted.get(wrong)}.")
-    if digest and _digest(path) != digest:
-        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
+    _check_digest(path, digest)
     tensors = load_tensors(path)
     if not all(tensor.is_floating_point() for tensor in tensors.values()):
         raise ModelError(f"{path} holds something else than floating-point weights; this model is not to be trusted.")
@@ -369,7 +368,7 @@ def read_latent_mean(card: CombCard, persona: str) -> Tensor:
     """
     one = card.persona(persona)
     path = persona_path(card.folder or Path(), persona)
-    mean, crops = _latents_of(_meant(path, one.digest), one.digest, card.dims.channels(0))
+    mean, crops = _latents_of(path, one.digest, card.dims.channels(0))
     if not crops > 0:
         raise ModelError(
             f"{card.folder}: nobody noted where the latents of {persona!r} lie, as trainings do now; call its `train` "
@@ -388,13 +387,13 @@ def notes_latents(card: CombCard, persona: str) -> bool:
 @functools.lru_cache(maxsize=64)
 def _latents_of(path: Path, digest: str, channels: int) -> tuple[Tensor, float]:
     """Mean latent of a persona's file, and of how many crops. Each file is read once: its digest says what is in it."""
+    path = _meant(path, digest)
     shapes = _shapes(path)
     if "latent_crops" not in shapes:
         return torch.zeros(channels), 0.0
     if (shapes.get("latent_mean"), shapes["latent_crops"]) != ((channels,), ()):
         raise ModelError(f"{path} does not fit comb.json: latent_mean is {shapes.get('latent_mean')}.")
-    if digest and _digest(path) != digest:
-        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
+    _check_digest(path, digest)
     with _reading(path), safe_open(str(path), "pt") as file:
         mean, crops = file.get_tensor("latent_mean").float(), float(file.get_tensor("latent_crops"))
     if not (bool(torch.isfinite(mean).all()) and math.isfinite(crops)):
@@ -406,6 +405,11 @@ def _meant(path: Path, digest: str) -> Path:
     """The file itself, or the one written to take its name, if that has the digest."""
     written = _next(path)
     return written if digest and written.is_file() and _digest(written) == digest else path
+
+
+def _check_digest(path: Path, digest: str) -> None:
+    if digest and _digest(path) != digest:
+        raise ModelError(f"{path} is not the file comb.json describes (digest differs); copy the model again.")
 
 
 def read_header(path: Path) -> dict[str, str]:

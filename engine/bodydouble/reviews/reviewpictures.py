@@ -198,8 +198,7 @@ def _black(material: Material) -> _Shown:
     width, height = 16, 9
     for frame in material.plate.frames:
         with suppress(PlateError):
-            other = reading.read_frame(material.plate, frame)
-            width, height = other.width, other.height
+            width, height = reading.display_size(material.plate, frame)
             break
     wide = shrink(np.zeros((height, width, 3), np.float32), _WIDE_PX)
     return _Shown(wide, None, np.zeros((_FACE_PX, _FACE_PX, 3), np.float32), None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -170,7 +169,10 @@ def face_matte(face: Face, size: int, forehead: float, grow: float = 0.0, device
 
 
 def _outline_matte(
-    outline: NDArray[np.float64], unit_from_region: NDArray[np.float64], size: tuple[int, int], device: Any
+    outline: NDArray[np.float64],
+    unit_from_region: NDArray[np.float64],
+    size: tuple[int, int],
+    device: torch.device | str,
 ) -> Tensor:
     """Coverage, in a region, of an outline in the unit crop, which ends at the crop's rim: H×W."""
     coverage = polygon_matte(apply(np.linalg.inv(unit_from_region), outline), size, device)

@@ -141,10 +141,9 @@ def _stepping(state: TrainState, ranks: Ranks) -> Iterator[None]:
 def _note_latents(comb: Comb, names: Sequence[str], latents: Sequence[Tensor], batch: int, ranks: Ranks) -> None:
     """Where the latents of each persona lie. `latents`: this rank's share of each batch."""
     shares = torch.stack([one.float().flatten(1).sum(dim=0) * (ranks.world / batch) for one in latents])
-    means = dict(zip(names, ranks.mean(shares), strict=True))
-    for name in sorted(means):
+    for name, mean in zip(names, ranks.mean(shares), strict=True):
         decoder: PersonaDecoder = comb.personas[name]  # type: ignore[assignment]
-        decoder.add_latents(means[name], batch)
+        decoder.add_latents(mean, batch)
 
 
 def _joint_losses(

@@ -81,9 +81,8 @@ class TrainKeeper:
 
     def finish(self) -> TrainProgress:
         """The end of the schedule: the last save, preview and report."""
-        job, phase = self._job, self._job.plan.at(1.0)
-        self._phase = phase
-        crops = self._crops or {name: job.store.crops(name, phase.level) for name in job.personas}
+        phase = self._phase = self._job.plan.at(1.0)
+        crops = self._crops or {name: self._job.store.crops(name, phase.level) for name in self._job.personas}
         note_latents(self._state.comb, crops, phase, self._reader)
         validation = validate(self._state.comb, self._crops, phase, self._reader) if self._crops else {}
         last = self._report(phase, validation, "done")

@@ -76,23 +76,27 @@ def note_latents(comb: Comb, crops: Mapping[str, PersonaCrops], phase: Phase, re
     A training notes it as it goes, by crops that were bent and lit otherwise; that is near, this is better.
     """
     for name, one in crops.items():
-        spread = torch.linspace(0, len(one.trained) - 1, min(LATENT_CROPS, len(one.trained))).long()
+        picked = _spread(one.trained, LATENT_CROPS)
         total = torch.zeros(())
-        for index in one.trained[spread].split(_CHUNK):
+        for index in picked.split(_CHUNK):
             shown = reader.read(one, index, phase.level).shown
             with run_on(reader.device, reader.settings.precision):
                 latents = comb.encode(shown, phase.level, phase.alpha)
             total = total + latents.float().flatten(1).sum(dim=0).cpu()
         decoder: PersonaDecoder = comb.personas[name]  # type: ignore[assignment]
         decoder.forget_latents()
-        decoder.add_latents((total / len(spread)).to(decoder.latent_mean.device), len(spread))
+        decoder.add_latents((total / len(picked)).to(decoder.latent_mean.device), len(picked))
 
 
 @torch.no_grad()
 def trial_loss(comb: Comb, crops: PersonaCrops, persona: str, phase: Phase, reader: CropReader) -> float:
     """Mean loss of some crops of anybody, decoded as `persona`."""
-    spread = torch.linspace(0, len(crops.trained) - 1, min(QUICK_COUNT, len(crops.trained))).long()
-    return _loss(comb, crops, crops.trained[spread], persona, phase, reader)
+    return _loss(comb, crops, _spread(crops.trained, QUICK_COUNT), persona, phase, reader)
+
+
+def _spread(index: Tensor, most: int) -> Tensor:
+    """At most so many of some indices, at even distances."""
+    return index[torch.linspace(0, len(index) - 1, min(most, len(index))).long()]
 
 
 def _loss(comb: Comb, crops: PersonaCrops, index: Tensor, persona: str, phase: Phase, reader: CropReader) -> float:
