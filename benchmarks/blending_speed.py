@@ -2,7 +2,8 @@
 
 The calls of both are taken in turn in one run, and the ratio is that of the least times. On one thread each it is CPU
 time, so that other work on the machine weighs on both alike; on more it is the clock's, for an idle machine. Large
-sizes come first: a process that has handled a plate keeps its memory, and none of ours does less. Needs
+sizes come first: a process that has handled a plate keeps its memory, and none of ours does less. Up to 256 pixels
+`swap` blends two frames at once on a CPU (docs/blend.md), on a GPU four of any size. Needs
 `opencv-python-headless` (extra `bench`). Figures: docs/blend.md.
 """
 
@@ -86,7 +87,7 @@ def main(times: int, threads: int) -> None:
     timer = time.process_time if threads == 1 else time.perf_counter
     rows = [
         row(size, shape, noise, batch, times, timer)
-        for size, batch in ((1024, 1), (512, 1), (256, 1), (512, 4), (256, 4))
+        for size, batch in ((1024, 1), (512, 1), (256, 1), (256, 2), (512, 4), (256, 4))
         for noise in (False, True)
         for shape in (outline, ellipse)
     ]

@@ -159,8 +159,8 @@ def test_masks_smoothed_together_are_those_smoothed_alone():
         [blob((32, 31)), torch.ones(1, 1, 1, 3)],
     )
     for masks in several:  # with many neighbours in common, and with one
-        levels = [Level(mask, mask.shape[-2:]) for mask in masks]
-        lists = [Level(listed(mask), mask.shape[-2:]) for mask in masks]
+        levels = [Level(mask, mask.shape[-2:], mask.shape[-1]) for mask in masks]
+        lists = [Level(listed(mask), mask.shape[-2:], mask.shape[-1]) for mask in masks]
         for sigma in (0.4, 1.0, 2.3):
             for given in (levels, lists):
                 weights = band_weights(given, Bands(sigma, plate_levels=0, levels=2))
@@ -241,9 +241,12 @@ def test_an_empty_matte_leaves_the_plate():
     assert torch.equal(blend(noise(1, 3, 31, 17, seed=5), plate, matte, known=matte), plate)
 
 
-def test_a_frame_gives_the_same_bits_alone_and_in_a_batch():
-    swap, plate = noise(3, 3, 75, 62, seed=6), noise(3, 3, 75, 62, seed=7)
-    mask = torch.cat([blob((75, 62), seed) for seed in range(3)])
+@pytest.mark.parametrize("size", [(75, 62), (64, 64), (256, 256), (200, 132)])
+def test_a_frame_gives_the_same_bits_alone_and_in_a_batch(size):
+    swap, plate = noise(3, 3, *size, seed=6), noise(3, 3, *size, seed=7)
+    mask = torch.cat([blob(size, seed) for seed in range(3)])
+    mask[1, :, :, : size[1] // 2] = 0  # each has another window around it
+    mask[2, :, size[0] // 3 : -size[0] // 3] = 0
     together = blend(swap, plate, mask, known=mask)
     for k in range(3):
         s, t, m = (x[k : k + 1].clone() for x in (swap, plate, mask))

@@ -11,9 +11,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +24,8 @@ import torch
 
 from bodydouble import events
 from bodydouble.plates.images import read_plate
+from bodydouble.settings import RunSettings
+from bodydouble.swap.swapping import plan_for
 from bodydouble_cli.main import run
 from tiny import tiny_shot
 
@@ -336,9 +341,9 @@ def test_a_frame_that_does_not_fit_is_done_alone_and_the_run_goes_on_with_fewer_
     failed: list[int] = []
 
     def tight(job: object, arrived: list[object], batch: int) -> object:
-        frame = arrived[0].frame  # type: ignore[attr-defined]
-        if frame == 1003 and not failed:
-            failed.append(frame)
+        if any(one.frame == 1003 for one in arrived) and not failed:  # type: ignore[attr-defined]
+            if len(arrived) == 1:
+                failed.append(1003)
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
         return compute(job, arrived, batch)  # type: ignore[arg-type]
 
@@ -371,8 +376,61 @@ def test_a_gpu_without_room_for_a_batch_gets_smaller_ones_and_no_frame_is_lost(w
     assert digests(tmp_path) == clean
 
 
+def computed_together(monkeypatch: pytest.MonkeyPatch, problem: BaseException | None = None) -> list[int]:
+    """Makes one computer take up to three frames on; how many it took each time. The first waits until all are read.
+
+    `problem`: raised where it took more than one.
+    """
+    from bodydouble.swap import frameloop
+
+    counts: list[int] = []
+    compute, all_read = frameloop.compute, threading.Barrier(2)
+
+    def of_three(job: object, arrived: list[object], batch: int) -> object:
+        if not counts:
+            all_read.wait(60)
+        counts.append(len(arrived))
+        if problem is not None and len(arrived) > 1:
+            raise problem
+        return compute(job, arrived, batch)  # type: ignore[arg-type]
+
+    class Told(SimpleQueue):  # type: ignore[type-arg]
+        def put(self, item: tuple[Any, Any]) -> None:  # type: ignore[override]
+            super().put(item)
+            if item[1].frame == FRAMES[-1]:
+                all_read.wait(60)
+
+    plan = frameloop.Plan(1, 1, 1, together=3, in_flight=len(FRAMES))
+    monkeypatch.setattr("bodydouble.swap.swapping.plan_for", lambda *_: plan)
+    monkeypatch.setattr(frameloop, "compute", of_three)
+    monkeypatch.setattr(frameloop, "SimpleQueue", Told)
+    return counts
+
+
+def test_frames_that_are_computed_together_get_the_pixels_that_each_gets_alone(words, clean, tmp_path, monkeypatch):
+    counts = computed_together(monkeypatch)
+    assert run([*words, "-o", str(tmp_path), "--progress", "none"]) == 0
+    assert counts == [1, 3, 2]
+    assert digests(tmp_path) == clean
+
+
+def test_frames_that_do_not_fit_together_are_computed_one_by_one_from_then_on(words, clean, tmp_path, monkeypatch):
+    counts = computed_together(monkeypatch, MemoryError())
+    assert run([*words, "-o", str(tmp_path), "--progress", "none"]) == 0
+    assert counts == [1, 3, 1, 1, 1, 1, 1]
+    assert digests(tmp_path) == clean
+
+
+def test_two_waiting_frames_are_shared_by_two_computers_and_small_blends_are_paired_on_a_cpu():
+    cpu = torch.device("cpu")
+    alone, paired = (plan_for(cpu, 24, RunSettings(threads=2), size) for size in (512, 256))
+    assert (alone.computers, alone.together, paired.together, paired.batch) == (2, 1, 2, 1)
+    assert paired.in_flight > alone.in_flight
+    assert plan_for(cpu, 24, RunSettings(threads=2, batch=4), 512).together == 4
+
+
 def test_a_gpu_without_room_for_the_pictures_leaves_them_to_the_cpu(words, clean, tmp_path, monkeypatch):
-    from bodydouble.swap import framesteps
+    from bodydouble.swap import frameloop, framesteps
 
     compute_on, tried = framesteps._compute, []
 
@@ -390,8 +448,9 @@ def test_a_gpu_without_room_for_the_pictures_leaves_them_to_the_cpu(words, clean
             patched.setattr(framesteps, "_compute", lambda _, *rest: full_gpu(job, *rest))
             return framesteps.compute(replace(job, model=Gpu()), arrived, batch)  # type: ignore[arg-type]
 
+    monkeypatch.setattr("bodydouble.swap.swapping.plan_for", lambda *_: frameloop.Plan())
     monkeypatch.setattr("bodydouble.swap.frameloop.compute", on_gpu)
-    assert run([*words, "-o", str(tmp_path), "--progress", "none", "--threads", "1"]) == 0
+    assert run([*words, "-o", str(tmp_path), "--progress", "none"]) == 0
     assert tried == ["cuda", "cpu"] * len(FRAMES)
     assert digests(tmp_path) == clean
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from bodydouble.plates.images import read_plate, write_image
 from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from bodydouble.plates.plate import Plate
 from bodydouble.settings import SwapSettings
+from bodydouble.swap.spread import FrameSpread
 from bodydouble.swap.swapframe import SwapModel, swap_frame
 from bodydouble.swap.swapframe import load_swap_model as load
 from bodydouble.swap.swapstages import blend_crop, face_matte
@@ -207,6 +209,30 @@ def test_highlights_keep_nine_tenths_of_their_energy_and_no_pixel_turns_negative
     assert out[bright].sum() > 0.9 * torch.minimum(plate, swap)[bright].sum()
     assert out[bright].sum() < 1.1 * torch.maximum(plate, swap)[bright].sum()
     assert out.min() >= 0
+
+
+@pytest.mark.parametrize(
+    "look", [{}, {"colour_match": "ring"}, {"contrast": 1.0, "colour_match": "none"}, {"sigma": 0.0, "plate_levels": 0}]
+)
+@pytest.mark.parametrize("side", [64, 128])
+def test_crops_blended_together_get_the_bits_that_each_gets_alone(look: dict[str, Any], side: int) -> None:
+    """One with highlights, one whose bands overshoot black and white, one that is neither, each in its own matte."""
+    rng, grown = torch.Generator().manual_seed(5), SwapSettings(**look)
+    crop = 0.3 + 0.2 * torch.rand(3, 3, 128, 128, generator=rng)
+    swap = 0.3 + 0.2 * torch.rand(3, 3, side, side, generator=rng)
+    crop[0, :, 60:70, 60:66], swap[0, :, side // 2, side // 2] = 0.9, 0.95
+    crop[1], swap[1] = (crop[1] > 0.4).float(), (swap[1] < 0.4).float()
+    matte = torch.cat([face_matte(face_at(64, 64 + 6 * k, 100 + 20 * k), 128, 0.6) for k in range(3)])
+    known = torch.cat([face_matte(face_at(64, 64 + 6 * k, 100 + 20 * k), 128, 0.8) for k in range(3)])
+    clear = (torch.rand(3, 1, 128, 128, generator=rng) > 0.1).float()
+    spreads = [None, FrameSpread(0.8, (2.0, -1.0)), FrameSpread(0.0, (0.0, 3.0))]
+    together = blend_crop(swap, crop, matte, grown, clear, ModelSpace(), known, spreads)
+    for k in range(3):
+        part = slice(k, k + 1)
+        given = (one[part].clone() for one in (swap, crop, matte))
+        alone = blend_crop(*given, grown, clear[part], ModelSpace(), known[part], spreads[part])
+        assert torch.equal(together[part], alone)
+        assert not torch.equal(alone, crop[part])
 
 
 def test_around_a_highlight_nothing_rings() -> None:

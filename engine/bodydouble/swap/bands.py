@@ -39,11 +39,12 @@ class Bands:
 class Window:
     """Rows and columns of an image, and how many of its finest levels are computed only there: 0 if it is the whole.
 
-    They are whole numbers of pixels after every such halving.
+    They are whole numbers of pixels after every such halving. `wide`: columns of the image.
     """
 
     rows: slice
     columns: slice
+    wide: int
     depth: int = 0
 
     def cut(self, image: torch.Tensor) -> torch.Tensor:
@@ -59,7 +60,7 @@ class Window:
     def halved(self) -> Window:
         """The same part of the image at half the size."""
         rows, columns = (slice(part.start // 2, (part.stop + 1) // 2) for part in (self.rows, self.columns))
-        return Window(rows, columns, max(0, self.depth - 1))
+        return Window(rows, columns, (self.wide + 1) // 2, max(0, self.depth - 1))
 
     def placed_coarse(self, part: torch.Tensor, size: Size) -> torch.Tensor:
         """The first level that is computed whole, of `size`: the part in its window, 0 elsewhere."""
@@ -74,7 +75,7 @@ class Window:
 
 
 def whole_of(size: Size) -> Window:
-    return Window(slice(0, size[0]), slice(0, size[1]))
+    return Window(slice(0, size[0]), slice(0, size[1]), size[1])
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,13 @@ class Level:
     Attributes:
         stack: N×(C+2)×h×w, or of a small level the list of its pixels, see `pixellists`: channels are along 1.
         size: (h, w).
+        wide: columns of the whole crop at this level.
         whole: whether that is the whole crop's, not a window's, which is another in every frame.
     """
 
     stack: torch.Tensor
     size: Size
+    wide: int
     whole: bool = True
 
     def parts(self) -> tuple[torch.Tensor, ...]:
@@ -123,7 +126,7 @@ def pulled(finest: torch.Tensor, count: int, window: Window, size: Size) -> list
     levels = [_level(finest, size, window.depth == 0)]
     while max(levels[-1].size) > 1 or len(levels) < count:
         above, size = levels[-1], halved_size(size)
-        stack = halve(above.stack) if above.stack.ndim == 4 else halve_listed(above.stack, above.size)
+        stack = halve(above.stack, above.wide) if above.stack.ndim == 4 else halve_listed(above.stack, above.size)
         raise_trust(stack)
         if len(levels) == window.depth:
             stack = window.placed_coarse(stack, size)
@@ -132,11 +135,15 @@ def pulled(finest: torch.Tensor, count: int, window: Window, size: Size) -> list
 
 
 def _level(stack: torch.Tensor, size: Size, whole: bool) -> Level:
-    """A level as its size asks for: as a list if it is small and `whole`, or as pictures that lie by rows."""
+    """A level as its size asks for: as a list if it is small and `whole`, or as pictures that lie by rows.
+
+    `size`: of the whole crop there.
+    """
+    wide = size[1]
     if stack.ndim == 4:
         size = stack.shape[-2], stack.shape[-1]
         stack = listed(stack) if whole and is_small(size) else by_rows(stack)
-    return Level(stack, size, whole)
+    return Level(stack, size, wide, whole)
 
 
 def raise_trust(stack: torch.Tensor) -> None:
@@ -190,7 +197,8 @@ def _enlarged(image: torch.Tensor, levels: list[Level], step: int, window: Windo
     if stack.ndim == 2:
         return enlarge_listed(image, below, levels[step].size)
     image = _as_pictures(image, below)
-    return enlarge(window.cut_coarse(image) if step == window.depth - 1 else image, stack.shape[-2:])
+    part = window.cut_coarse(image) if step == window.depth - 1 else image
+    return enlarge(part, stack.shape[-2:], levels[step].wide)
 
 
 def _as_pictures(image: torch.Tensor, size: Size) -> torch.Tensor:
@@ -203,17 +211,19 @@ def add_band(change: torch.Tensor, band: torch.Tensor, weight: torch.Tensor | No
         change.addcmul_(band, weight)
 
 
-def band_weight(mask: torch.Tensor, level: int, bands: Bands, rows: slice | None = None) -> torch.Tensor | None:
+def band_weight(
+    mask: torch.Tensor, level: int, bands: Bands, wide: int | None = None, rows: slice | None = None
+) -> torch.Tensor | None:
     """How far a level's band is the swap's; None for not at all.
 
     Args:
         mask: N×1×h×w float32 coverage, reduced to the band's size.
         level: 1 for the coarsest.
         bands: the settings.
-        rows: as of `level_mask`.
+        wide, rows: as of `level_mask`.
     """
     if level > bands.plate_levels:
-        return level_mask(mask, bands.sigma, rows)
+        return level_mask(mask, bands.sigma, wide, rows)
     return torch.ones_like(mask if rows is None else mask[..., rows, :]) if bands.own_light else None
 
 
@@ -233,7 +243,7 @@ def band_weights(levels: list[Level], bands: Bands) -> list[torch.Tensor | None]
     smoothed = _level_masks([masks[step] for step in together], sizes, bands.sigma)
     weights = dict(zip(together, smoothed, strict=True))
     return [
-        weights[step] if step in weights else band_weight(mask, bands.levels - step, bands)
+        weights[step] if step in weights else band_weight(mask, bands.levels - step, bands, levels[step].wide)
         for step, mask in enumerate(masks)
     ]
 
@@ -249,12 +259,13 @@ def _level_masks(masks: list[torch.Tensor], sizes: list[Size], sigma: float) -> 
     return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
 
 
-def level_mask(mask: torch.Tensor, sigma: float, rows: slice | None = None) -> torch.Tensor:
+def level_mask(mask: torch.Tensor, sigma: float, wide: int | None = None, rows: slice | None = None) -> torch.Tensor:
     """The swap's weight M = 1 - M̂ in a band: the mask at that size, smoothed inwards only.
 
     Args:
         mask: N×1×h×w float32 coverage, reduced to the band's size.
         sigma: in pixels of the band; 0 leaves the reduced coverage.
+        wide: columns of the whole crop, where the mask is that of a window; see `pyramids`.
         rows: from and to which are wanted, with the same bits; None for all.
     """
     rows = rows or slice(0, mask.shape[-2])
@@ -263,4 +274,4 @@ def level_mask(mask: torch.Tensor, sigma: float, rows: slice | None = None) -> t
     taps = gaussian_taps(sigma)
     start = max(0, rows.start - len(taps) // 2)
     near = mask[..., start : rows.stop + len(taps) // 2, :]
-    return inner_half(smooth(near, taps), near)[..., rows.start - start : rows.stop - start, :]
+    return inner_half(smooth(near, taps, wide), near)[..., rows.start - start : rows.stop - start, :]

@@ -28,7 +28,8 @@ def window_around(weight: torch.Tensor) -> Window:
     if height % (1 << _WINDOWED) or width % (1 << _WINDOWED):
         return whole_of((height, width))
     # A maximum is several times faster than a comparison.
-    return Window(_span(weight.amax(dim=(0, 1, 3)), height), _span(weight.amax(dim=(0, 1, 2)), width), _WINDOWED)
+    rows, columns = _span(weight.amax(dim=(0, 1, 3)), height), _span(weight.amax(dim=(0, 1, 2)), width)
+    return Window(rows, columns, width, _WINDOWED)
 
 
 def _span(line: torch.Tensor, count: int) -> slice:
@@ -99,7 +100,8 @@ def blend_inside(
     """
     # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
     cover = window.cut(mask)
-    finest = _Finest(swap, plate, cover, cover if known is mask else None if known is None else window.cut(known))
+    sure = cover if known is mask else None if known is None else window.cut(known)
+    finest = _Finest(swap, plate, cover, sure, window.wide)
     if bands.levels == 1:
         return finest.only_band(bands)
     finest = finest.held()
@@ -120,6 +122,7 @@ class _Finest:
     Attributes:
         swap, plate: N×C×h×w.
         mask, known: N×1×h×w; known is None where everything is.
+        wide: columns of the whole crop.
         trusted: where one strip is all, what `_trusted` gives; `blended`, its last use, works in it.
     """
 
@@ -127,6 +130,7 @@ class _Finest:
     plate: torch.Tensor
     mask: torch.Tensor
     known: torch.Tensor | None
+    wide: int
     trusted: torch.Tensor | None = None
 
     def held(self) -> _Finest:
@@ -138,7 +142,7 @@ class _Finest:
         """The blend where this level is the coarsest, too."""
         filled = extend(self.swap - self.plate, torch.ones_like(self.mask) if self.known is None else self.known)
         change = torch.zeros_like(filled)
-        add_band(change, filled, band_weight(self.mask, 1, bands))
+        add_band(change, filled, band_weight(self.mask, 1, bands, self.wide))
         return torch.addcmul(self.plate, self.mask, change)
 
     def halved(self) -> torch.Tensor:
@@ -147,9 +151,9 @@ class _Finest:
         below = empty_by_rows(self.plate, count + 2, *halved_size((height, width)))
         for low, high in self._strips():
             start = max(0, 2 * low - 2)
-            strip = halve(self._trusted(slice(start, min(height, 2 * high + 1))))
+            strip = halve(self._trusted(slice(start, min(height, 2 * high + 1))), self.wide)
             below[:, :-1, low:high] = strip[..., low - start // 2 : high - start // 2, :]
-        below[:, -1:] = below[:, count : count + 1] if self.known is self.mask else halve(self.mask)
+        below[:, -1:] = below[:, count : count + 1] if self.known is self.mask else halve(self.mask, self.wide)
         raise_trust(below)
         return below
 
@@ -160,10 +164,10 @@ class _Finest:
         for low, high in self._strips():
             rows, start = slice(2 * low, min(height, 2 * high)), max(0, low - 1)
             near = coarser[..., start : high + 1, :]
-            both = enlarge(near, (min(height - 2 * start, 2 * near.shape[-2]), width))
+            both = enlarge(near, (min(height - 2 * start, 2 * near.shape[-2]), width), self.wide)
             filled, change = both[..., rows.start - 2 * start : rows.stop - 2 * start, :].split(count, dim=1)
             trusted = self._trusted(rows)
-            weight = band_weight(self.mask, bands.levels, bands, rows)
+            weight = band_weight(self.mask, bands.levels, bands, self.wide, rows)
             add_band(change, trusted[:, :count].addcmul_(trusted[:, count:], filled, value=-1), weight)
             # Coarse bands, enlarged, reach a little over the outline; the full-size coverage cuts that off.
             cover = self.mask[..., rows, :]

@@ -33,6 +33,8 @@ class Plan:
     Attributes:
         readers, computers, writers: threads.
         batch: frames that go through the network together.
+        together: frames that one computer takes on together, where as many wait for each: those of one look are blended
+            together.
         in_flight: frames on their way, all in all.
         max_memory: bytes of the host's memory that may be in use; None for no limit.
     """
@@ -41,6 +43,7 @@ class Plan:
     computers: int = 1
     writers: int = 2
     batch: int = 1
+    together: int = 1
     in_flight: int = 4
     max_memory: int | None = None
 
@@ -125,7 +128,7 @@ class _Pools:
 
     def __init__(self, job: FrameJob, plan: Plan) -> None:
         self._job = job
-        self._batch = plan.batch
+        self._batch, self._together, self._sharers = plan.batch, max(plan.batch, plan.together), plan.computers
         self._stopped = Event()
         self._arrived: SimpleQueue[tuple[_Flight, Arrived]] = SimpleQueue()
         self._readers = ThreadPoolExecutor(plan.readers, "read")
@@ -164,9 +167,10 @@ class _Pools:
             self._computers.submit(self._compute)
 
     def _compute(self) -> None:
-        """Compute what has arrived, up to a batch; nothing where the call before has taken it along."""
+        """Compute what has arrived, this thread's share of it; nothing where the call before has taken it along."""
         taken: list[tuple[_Flight, Arrived]] = []
-        while len(taken) < self._batch:
+        share = min(self._together, -(-self._arrived.qsize() // self._sharers))
+        while len(taken) < share:
             try:
                 flight, arrived = self._arrived.get_nowait()
             except Empty:
@@ -180,8 +184,8 @@ class _Pools:
         try:
             done = compute(self._job, [arrived for _, arrived in taken], self._batch)
         except BaseException as problem:
-            if is_out_of_memory(problem) and self._batch > 1:
-                self._batch //= 2
+            if is_out_of_memory(problem) and (self._batch > 1 or len(taken) > 1):
+                self._batch, self._together = max(1, self._batch // 2), max(1, self._together // 2)
                 del problem
                 for one in taken:
                     self._compute_batch([one])

@@ -22,10 +22,13 @@ from bodydouble.swap.framejob import Arrived, Computed, FrameJob, FrameResult
 from bodydouble.swap.provenance import PREFIX, Value, stamp_of, stamped
 from bodydouble.swap.resuming import Shows, standing
 from bodydouble.swap.swapframe import (
+    BlendedFace,
+    LookedFace,
     PreparedFrame,
     SwappedFace,
     SwappedFrame,
-    blend_face,
+    blend_faces,
+    finish_face,
     prepare_frame,
     read_guides,
     swap_faces,
@@ -91,7 +94,7 @@ def _read_missing(job: FrameJob, frame: int, source: Path) -> Arrived | FrameRes
 
 
 def compute(job: FrameJob, arrived: Sequence[Arrived], batch: int = 1) -> list[Computed | FrameResult]:
-    """The pixels of some frames (at most `batch`), in their order; or why there are none.
+    """The pixels of some frames, in their order; or why there are none. `batch`: as in `Plan`.
 
     A device that has no room for a frame's pictures beside the network leaves them to the CPU.
     """
@@ -110,16 +113,25 @@ def _compute(
     begun = [_prepare(job, one, device) for one in arrived]
     ready = {one.frame: made for one, made in zip(arrived, begun, strict=True) if isinstance(made, PreparedFrame)}
     swaps = _swaps(job, {one.frame: one for one in arrived if one.frame in ready}, ready, batch)
-    done: list[Computed | FrameResult] = []
+    seconds: dict[int, dict[str, float]] = {one.frame: {} for one in arrived}
+    looked: list[LookedFace | Computed | FrameResult] = []
     for one, made in zip(arrived, begun, strict=True):
         if isinstance(made, PreparedFrame):
             swap, spent = swaps[one.frame]
-            seconds = {**made.seconds, **spent}
-            done.append(_finish(job, one, _swapped(job, one, made, swap, seconds), seconds))
-        elif isinstance(made, SwappedFace):
-            done.append(_finish(job, one, made, {}))
+            seconds[one.frame] = {**made.seconds, **spent}
+            made = _swapped(job, one, made, swap, seconds[one.frame])
+        looked.append(_looked(job, one.frame, made) if isinstance(made, SwappedFace) else made)
+    faces, shared = [one for one in looked if isinstance(one, LookedFace)], dict[str, float]()
+    with timed(shared, "blend"):
+        blended = iter(blend_faces(faces, job.model))
+    done: list[Computed | FrameResult] = []
+    for one, look in zip(arrived, looked, strict=True):
+        if isinstance(look, LookedFace):
+            so_far = seconds[one.frame]
+            so_far["blend"] = so_far.get("blend", 0.0) + shared["blend"] / len(faces)
+            done.append(_finish(job, one, next(blended), so_far))
         else:
-            done.append(made)
+            done.append(look)
     return done
 
 
@@ -157,9 +169,10 @@ def _swaps(
         if swap is not None
     }
     wanted = [frame for frame in ready if frame not in result]
-    if wanted:
-        swaps, seconds = swap_faces([ready[frame] for frame in wanted], job.model, job.look.settings, batch)
-        for frame, swap in zip(wanted, swaps, strict=True):
+    for first in range(0, len(wanted), batch):
+        part = wanted[first : first + batch]
+        swaps, seconds = swap_faces([ready[frame] for frame in part], job.model, job.look.settings, batch)
+        for frame, swap in zip(part, swaps, strict=True):
             result[frame] = swap, seconds
             if job.warm is not None:
                 job.warm.swaps.keep(keys[frame], swap)
@@ -177,12 +190,19 @@ def _swapped(
     return face
 
 
-def _finish(job: FrameJob, arrived: Arrived, face: SwappedFace, seconds: Mapping[str, float]) -> Computed | FrameResult:
+def _looked(job: FrameJob, frame: int, face: SwappedFace) -> LookedFace | FrameResult:
     try:
-        look = job.look.at(arrived.frame)
-        guides = None if job.guides is None else read_guides(job.guides, arrived.frame, face.frame)
-        swapped = blend_face(face, seconds, job.model, job.colour, look, guides, job.draft)
-        return Computed(arrived, swapped)
+        guides = None if job.guides is None else read_guides(job.guides, frame, face.frame)
+        return LookedFace(face, job.look.at(frame), guides)
+    except BodydoubleError as error:
+        return _without_result(frame, "failed", str(error))
+
+
+def _finish(
+    job: FrameJob, arrived: Arrived, blended: BlendedFace, seconds: Mapping[str, float]
+) -> Computed | FrameResult:
+    try:
+        return Computed(arrived, finish_face(blended, seconds, job.model, job.colour, job.draft))
     except BodydoubleError as error:
         return _without_result(arrived.frame, "failed", str(error))
 

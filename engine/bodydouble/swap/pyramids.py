@@ -4,7 +4,8 @@ All images are N×C×H×W float32; those that lie in memory by rows, a row of al
 without being copied. Down the picture a row of the result is a weighted sum of whole rows. Across it that is done to a
 copy that lies by columns, and in wide pictures by elementwise means. Small pictures are lists of pixels: `pixellists`.
 So a frame gives the same bits alone or in a batch, with any number of threads. (A matrix product does not: its order of
-summing depends on how threads share it.)
+summing depends on how threads share it.) And in a window of it the same as in the whole: who filters one says how many
+columns the whole has (`wide`; None for those of the image), which alone decides how they are filtered.
 
 Source: P. Burt and E. Adelson, The Laplacian pyramid as a compact image code, 1983.
 """
@@ -19,8 +20,8 @@ import torch.nn.functional as F
 
 from bodydouble.swap.sums import BINOMIAL, Size, Sums, Taps, expansion, filtering, sums_of
 
-_NARROW = 104
-"""Columns up to which a copy by columns takes less time than a dozen steps over strided ones."""
+_NARROW = 128
+"""Columns up to which a copy by columns takes no more time than a dozen steps over strided ones."""
 
 
 def level_count(size: Size) -> int:
@@ -32,32 +33,32 @@ def halved_size(size: Size) -> Size:
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
-def halve(image: torch.Tensor) -> torch.Tensor:
+def halve(image: torch.Tensor, wide: int | None = None) -> torch.Tensor:
     """Half the size, rounded up: [1 4 6 4 1]/16 at every second pixel, border continued (REDUCE)."""
     rows, columns = _filter_sums(image, BINOMIAL, 2)
     low = _sum_rows(image, rows)
-    if not _is_narrow(image, 0):
+    if not _is_narrow(image, wide or image.shape[-1]):
         return _filter_columns(low, BINOMIAL, 2)
     return _sum_rows(low.mT, columns).mT
 
 
-def smooth(image: torch.Tensor, taps: Taps) -> torch.Tensor:
+def smooth(image: torch.Tensor, taps: Taps, wide: int | None = None) -> torch.Tensor:
     """Filter by an odd number of symmetric taps of sum 1, border continued."""
     rows, columns = _filter_sums(image, taps, 1)
-    if _is_narrow(image, 0):
+    if _is_narrow(image, wide or image.shape[-1]):
         return _sum_rows(_sum_rows(image.mT, columns).mT, rows)
     return _filter_columns(_sum_rows(image, rows), taps, 1)
 
 
-def enlarge(image: torch.Tensor, size: Size | torch.Size) -> torch.Tensor:
-    """Enlarge to `size`, on the grid of `halve`: coarse pixel k lies on fine pixel 2k (EXPAND)."""
+def enlarge(image: torch.Tensor, size: Size | torch.Size, wide: int | None = None) -> torch.Tensor:
+    """Enlarge to `size`, on the grid of `halve`: coarse pixel k lies on fine pixel 2k (EXPAND). `wide`: enlarged."""
     rows, columns = (
         _expand_rows(count, wanted, len(image), image.device)
         for count, wanted in zip(image.shape[-2:], size, strict=True)
     )
-    narrow = _is_narrow(image, size[1])
-    wide = _sum_rows(image.mT, columns).mT if narrow else _expand_columns(by_rows(image), size[1])
-    return _sum_rows(wide, rows)
+    narrow = _is_narrow(image, wide or size[1])
+    lines = _sum_rows(image.mT, columns).mT if narrow else _expand_columns(by_rows(image), size[1])
+    return _sum_rows(lines, rows)
 
 
 def by_rows(image: torch.Tensor) -> torch.Tensor:
@@ -79,9 +80,9 @@ def _filter_sums(image: torch.Tensor, taps: Taps, step: int) -> tuple[Sums, Sums
     )
 
 
-def _is_narrow(image: torch.Tensor, width: int) -> bool:
+def _is_narrow(image: torch.Tensor, wide: int) -> bool:
     """Whether its columns are filtered as rows are, of a copy that lies by columns."""
-    return max(image.shape[-1], width) <= _NARROW or image.device.type != "cpu"
+    return wide <= _NARROW or image.device.type != "cpu"
 
 
 def _sum_rows(image: torch.Tensor, sums: Sums) -> torch.Tensor:

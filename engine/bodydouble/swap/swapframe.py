@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ class PreparedFrame:
 
 @dataclass(frozen=True, eq=False)
 class SwappedFace:
-    """What of a frame stays the same whatever its look: another look needs `blend_face` alone.
+    """What of a frame stays the same whatever its look: another look needs `blend_faces` and `finish_face` alone.
 
     Attributes:
         frame: the plate around the face.
@@ -112,6 +113,23 @@ class SwappedFace:
         plate = sum(pixels.nbytes for part in self.frame.plate.parts for pixels in part.pixels)
         tensors = self.swap, self.crop, self.frame.crop, self.frame.piece.picture
         return plate + sum(tensor.nbytes for tensor in tensors)
+
+
+@dataclass(frozen=True, eq=False)
+class LookedFace:
+    """A swapped face, how it shall look, and what its frame was given beside."""
+
+    face: SwappedFace
+    settings: SwapSettings
+    guides: FrameGuides | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BlendedFace:
+    """A face with its plate's light: the crop, 1×3×r×r."""
+
+    looked: LookedFace
+    crop: torch.Tensor
 
 
 def load_swap_model(
@@ -242,36 +260,67 @@ def finish_frame(
     seconds = {stage: frame.seconds.get(stage, 0.0) + spent.get(stage, 0.0) for stage in {**frame.seconds, **spent}}
     with timed(seconds, "blend"):
         swapped = swapped_face(frame, swap, model, settings.blend_size)
-    return blend_face(swapped, seconds, model, colour, settings, guides)
+        (blended,) = blend_faces([LookedFace(swapped, settings, guides)], model)
+    return finish_face(blended, seconds, model, colour)
 
 
 def swapped_face(frame: PreparedFrame, swap: torch.Tensor, model: SwapModel, size: int | None) -> SwappedFace:
-    """What `blend_face` needs. size: of the blend, None to choose it from this face alone."""
+    """What every look of the face needs. size: of the blend, None to choose it from this face alone."""
     network_size = model.comb.dims.size
     size = size or blend_size(1 / similarity_scale(frame.face.unit_from_plate), network_size)
     return SwappedFace(frame, swap, frame.crop if size == network_size else warp_to_crop(frame.piece, frame.face, size))
 
 
-def blend_face(
-    swapped: SwappedFace,
-    spent: Mapping[str, float],
-    model: SwapModel,
-    colour: Colour,
-    settings: SwapSettings,
-    guides: FrameGuides | None = None,
-    draft: bool = False,
+def blend_faces(looked: Sequence[LookedFace], model: SwapModel) -> list[BlendedFace]:
+    """The faces with their plates' light, in their order: neighbours of the same look are blended together."""
+    blended: list[BlendedFace] = []
+    for _, together in groupby(looked, _what_is_blended_together):
+        same = list(together)
+        blended += [BlendedFace(*one) for one in zip(same, _blended(same, model).split(1), strict=True)]
+    return blended
+
+
+def _what_is_blended_together(looked: LookedFace) -> tuple[object, ...]:
+    crop, guides = looked.face.crop, looked.guides
+    return looked.settings, crop.shape, crop.device, guides is None or guides.clear is None
+
+
+def _blended(looked: Sequence[LookedFace], model: SwapModel) -> torch.Tensor:
+    """The blended crops, N×3×r×r, of faces of one look."""
+    settings, spreads = looked[0].settings, [None if one.guides is None else one.guides.spread for one in looked]
+    swaps, crops, mattes, known, clear = [], [], [], [], []
+    for one in looked:
+        face, piece, crop = one.face.frame.face, one.face.frame.piece, one.face.crop
+        size, device = crop.shape[-1], crop.device
+        swaps.append(one.face.swap)
+        crops.append(crop)
+        mattes.append(face_matte(face, size, settings.forehead, settings.grow, device))
+        known.append(face_matte(face, size, model.card.forehead, device=device))
+        if one.guides is not None and one.guides.clear is not None:
+            clear.append(clear_crop(piece, face, size, one.guides.clear))
+    return blend_crop(
+        torch.cat(swaps),
+        torch.cat(crops),
+        torch.cat(mattes),
+        settings,
+        torch.cat(clear) if clear else None,
+        model.card.model_space,
+        torch.cat(known),
+        spreads,
+    )
+
+
+def finish_face(
+    blended: BlendedFace, spent: Mapping[str, float], model: SwapModel, colour: Colour, draft: bool = False
 ) -> SwappedFrame:
-    """A frame in one look. spent: seconds by stage so far; draft: only the layers that depend on the look are added."""
-    frame, crop, seconds, space = swapped.frame, swapped.crop, dict(spent), model.card.model_space
+    """The face back in its plate. spent: seconds by stage so far; draft: only the layers that depend on the look are
+    added.
+    """
+    swapped, settings, guides = blended.looked.face, blended.looked.settings, blended.looked.guides
+    frame, seconds, space = swapped.frame, dict(spent), model.card.model_space
     plate, face, piece = frame.plate, frame.face, frame.piece
     with timed(seconds, "blend"):
-        size, device = crop.shape[-1], piece.picture.device
-        matte = face_matte(face, size, settings.forehead, settings.grow, device)
-        known = face_matte(face, size, model.card.forehead, device=device)
-        clear = None if guides is None or guides.clear is None else clear_crop(piece, face, size, guides.clear)
-        spread = None if guides is None else guides.spread
-        blended = blend_crop(swapped.swap, crop, matte, settings, clear, space, known, spread)
-        picture, region_matte = composite(blended, piece, face, settings, guides)
+        picture, region_matte = composite(blended.crop, piece, face, settings, guides)
         from_working = colour.converter(space.primaries, frame.source)
         result = model_space_to_plate(plate, picture, region_matte, piece.region, from_working, space)
         if draft:

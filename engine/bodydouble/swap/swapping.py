@@ -29,6 +29,8 @@ from bodydouble.writing import remove_stale
 CORES = 8
 """Used at most where nobody says how many: each frame that is computed on the CPU needs memory of its own."""
 GPU_BATCH = 4
+SMALL_BLEND, PAIRED = 256, 2
+"""Side up to which blends take less time together on a CPU, and how many: larger ones outgrow its cache."""
 
 
 def swap_sequence(
@@ -126,23 +128,27 @@ def swap_sequence(
         remove_stale(sequence.path(frame) for frame in frames)
     if run.threads is not None:
         use_threads(run.threads)
-    plan = plan_for(model.device, len(frames), run)
+    plan = plan_for(model.device, len(frames), run, size or 0)
     # torch adds up in another order for another number of threads: with one the pixels are the same on every machine.
     with intra_op_threads(1):
         yield from run_frames(job, frames, plan, run.on_error)
 
 
-def plan_for(device: torch.device, frames: int, run: RunSettings) -> Plan:
+def plan_for(device: torch.device, frames: int, run: RunSettings, size: int) -> Plan:
     """How the cores are shared. On the CPU whole frames are computed side by side, one core each: that wastes less of
     the cores than sharing one frame among them. A GPU computes one batch at a time; the cores read and write for it.
+    `size`: of the blend.
     """
     cores = run.threads or min(torch.get_num_threads(), CORES)
     hands = max(1, cores // 4)
     if device.type == "cpu":
         computers = max(1, min(cores, frames))
-        return Plan(hands, computers, 2 * hands, run.batch or 1, computers + 3 * hands, run.max_memory)
+        batch = run.batch or 1
+        together = max(batch, PAIRED if size <= SMALL_BLEND else 1)
+        in_flight = together * computers + 3 * hands + together - 1
+        return Plan(hands, computers, 2 * hands, batch, together, in_flight, run.max_memory)
     batch = run.batch or GPU_BATCH
-    return Plan(2 * hands, 1, 2 * hands, batch, 2 * batch + 4 * hands, run.max_memory)
+    return Plan(2 * hands, 1, 2 * hands, batch, batch, 2 * batch + 4 * hands, run.max_memory)
 
 
 def _shot_blend_size(shot: ShotFaces, person: int | None, network_size: int) -> int | None:

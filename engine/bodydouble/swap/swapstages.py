@@ -12,6 +12,7 @@ Pictures are 1×3×H×W float32 tensors in model space, mattes 1×1×H×W in [0,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,19 +199,23 @@ def blend_crop(
     clear: Tensor | None = None,
     space: ModelSpace | None = None,
     known: Tensor | None = None,
-    spread: FrameSpread | None = None,
+    spreads: Sequence[FrameSpread | None] = (),
 ) -> Tensor:
-    """The swap with the plate's light, in the crop's size.
+    """Swaps with their plates' light, in the crops' size. Each gets the bits that it gets alone; together they take
+    less time, as small pictures take many small steps.
 
     Args:
-        swap: 1×3×s×s, what the decoder returned; enlarged to the crop's size first.
-        crop: 1×3×r×r, the plate's crop.
-        matte: 1×1×r×r.
+        swap: N×3×s×s, what the decoder returned; enlarged to the crop's size first.
+        crop: N×3×r×r, the plates' crops.
+        matte: N×1×r×r.
         settings: bands, smoothing, tone, blur.
-        clear: 1×1×r×r, 0 where something lies in front of the face: its light is not taken for the face's.
+        clear: N×1×r×r, 0 where something lies in front of the face: its light is not taken for the face's.
         space: the model's.
-        known: 1×1×r×r, where the decoder was trained to say something; None for the matte.
-        spread: blur that the swap lacks, as the shot was measured; None for none.
+        known: N×1×r×r, where the decoder was trained to say something; None for the matte.
+        spreads: for each the blur that its swap lacks, as the shot was measured, or None; () for none.
+
+    Returns:
+        N×3×r×r.
     """
     space, known = space or ModelSpace(), matte if known is None else known
     if clear is not None:  # a pixel that is a little of both says nothing of the face
@@ -222,8 +227,8 @@ def blend_crop(
     size = int(crop.shape[-2]), int(crop.shape[-1])
     swap = resize(swap, size)
     new, old = (_stretched_inside(window, picture, space) for picture in (swap, crop))
-    if spread is not None or settings.contrast > 0 or settings.colour_match == "ring":
-        new = window.cut(_toned(window.laid(new, swap), window.laid(old, crop), known, settings, spread))
+    if any(spreads) or settings.contrast > 0 or settings.colour_match == "ring":
+        new = window.cut(_toned(window.laid(new, swap), window.laid(old, crop), known, settings, spreads))
     bands = Bands(settings.sigma, settings.plate_levels, level_count(size), settings.colour_match != "low")
     blended = blend_inside(new, old, matte, known, window, bands)
     low, high = (float(bound) for bound in torch.aminmax(blended))
@@ -232,8 +237,10 @@ def blend_crop(
         high = float(blended.amax())
     if low < 0 or high > 1:
         # Bands of two pictures may overshoot both; on the log shoulder a small overshoot would be a huge light.
-        darkest, brightest = (float(bound) for bound in torch.aminmax(crop))
-        blended = blended.clamp(min(0.0, darkest), max(1.0, brightest))
+        with torch.inference_mode():  # it is a tensor of that mode
+            for picture, plate in zip(blended, crop, strict=True):
+                darkest, brightest = (float(bound) for bound in torch.aminmax(plate))
+                picture.clamp_(min(0.0, darkest), max(1.0, brightest))
     return window.laid(blended, crop)
 
 
@@ -242,8 +249,15 @@ def _stretched_inside(window: Window, picture: Tensor, space: ModelSpace) -> Ten
     return stretched(window.cut(picture), space) if float(picture.amax()) > space.white else window.cut(picture)
 
 
-def _toned(new: Tensor, old: Tensor, known: Tensor, settings: SwapSettings, spread: FrameSpread | None) -> Tensor:
-    """The swap with the plate's blur, contrast and tone, as far as the settings ask for them."""
+def _toned(
+    new: Tensor, old: Tensor, known: Tensor, settings: SwapSettings, spreads: Sequence[FrameSpread | None]
+) -> Tensor:
+    """Swaps with their plates' blur, contrast and tone, as far as the settings ask for them."""
+    parts = zip(new.split(1), old.split(1), known.split(1), spreads or [None] * len(new), strict=True)
+    return torch.cat([_toned_one(one, plate, where, settings, spread) for one, plate, where, spread in parts])
+
+
+def _toned_one(new: Tensor, old: Tensor, known: Tensor, settings: SwapSettings, spread: FrameSpread | None) -> Tensor:
     if spread is not None:
         new = add_spread(new, known, spread, settings.defocus, settings.motion_blur)
     if settings.contrast > 0:

@@ -41,8 +41,10 @@ def compressed(picture: Tensor, space: ModelSpace) -> Tensor:
 def _changed_above(picture: Tensor, white: float, per_unit: float, ratio: float) -> Tensor:
     """log(1 + ratio·(e^(per_unit·x) - 1)) / (per_unit·ratio) of what is above white, x; slope 1 at white.
 
-    The picture itself where nothing is; else only the rectangle that holds the light is computed.
+    The picture itself where nothing is; else only the rectangle that holds the light is computed, of each picture.
     """
+    if len(picture) > 1:
+        return torch.cat([_changed_above(one, white, per_unit, ratio) for one in picture.split(1)])
     box = _rectangle_above(picture, white)
     if box is None:
         return picture
