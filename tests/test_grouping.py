@@ -10,9 +10,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from bodydouble.alignment.grouping import TOGETHER, by_groups
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, TOGETHER, 3 * TOGETHER + 1])
-def test_every_item_is_worked_on_once_and_results_come_in_order(count: int) -> None:
-    parts = by_groups(range(count), list)
+def test_every_item_is_worked_on_once_and_results_come_in_order(count: int, threads: int) -> None:
+    parts = by_groups(range(count), list, threads)
     assert [item for part in parts for item in part] == list(range(count))
     assert all(0 < len(part) <= TOGETHER for part in parts)
 

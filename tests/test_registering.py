@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from bodydouble.alignment import grouping, registering
 from bodydouble.alignment.chips import PICTURE_SIDE
 from bodydouble.alignment.geometry import CANONICAL_LANDMARKS, apply, crop_from_unit
 from bodydouble.alignment.normalising import normalised
-from bodydouble.alignment.registering import LOWER_LIP, UPPER_LIP, Motion, Patches, measure_motions
+from bodydouble.alignment.registering import LOWER_LIP, UPPER_LIP, Motion, measure_motions, patches_of
 
 POINTS = apply(crop_from_unit(PICTURE_SIDE), CANONICAL_LANDMARKS)
 NOSE_TIP = 30
@@ -40,7 +41,9 @@ def textured(
 
 
 def motion(one: np.ndarray, other: np.ndarray, guess: np.ndarray = POINTS) -> Motion:
-    return Patches(normalised(one), POINTS).find(normalised(other), guess)
+    both, first, second = np.stack([normalised(one), normalised(other)]), np.array([0]), np.array([1])
+    (found,) = patches_of(both, first, POINTS[None]).find(both, second, guess[None])
+    return found
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.4, -0.3), (1.7, 1.1), (-2.6, 0.5)])
@@ -50,11 +53,14 @@ def test_a_shift_is_found_to_a_twentieth_of_a_pixel(shift: tuple[float, float]) 
     assert found.agreement.min() > 0.95
 
 
-def test_motions_are_the_same_however_many_frames_a_thread_takes_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = {frame: textured((0.5 * frame, 0.0)) for frame in (0, 1, 2, 4)}
+@pytest.mark.parametrize("module, name", [(grouping, "TOGETHER"), (registering, "AT_ONCE"), (registering, "THREADS")])
+def test_motions_are_the_same_however_many_frames_are_registered_together(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    pictures = {frame: textured((0.5 * frame, 0.0), gain=1.0 + frame) for frame in (0, 1, 2, 4)}
     points = np.repeat(POINTS[None], 5, axis=0)
     together = measure_motions(pictures, points)
-    monkeypatch.setattr(grouping, "TOGETHER", 1)
+    monkeypatch.setattr(module, name, 1)
     apart = measure_motions(pictures, points)
     assert list(together) == list(apart) == [(0, 1), (0, 2), (1, 2), (2, 4)]
     for pair, found in together.items():

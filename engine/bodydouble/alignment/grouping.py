@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -14,11 +15,12 @@ TOGETHER = 16
 """Frames of a group, a matter of memory."""
 
 
-def by_groups(items: Sequence[Item], work: Callable[[Sequence[Item]], Result]) -> list[Result]:
+def by_groups(items: Sequence[Item], work: Callable[[Sequence[Item]], Result], threads: int = 1) -> list[Result]:
     """What `work` makes of each group of neighbouring items, in their order.
 
-    In one thread: many small steps keep the interpreter, and two threads take longer than one. Of BLAS, too: for
-    systems of 136 equations its other threads wait at full speed and bring nothing.
+    In one thread if its steps are small: those keep the interpreter, and two threads take longer than one. With one of
+    BLAS: for systems of 136 equations its other threads wait at full speed and bring nothing.
     """
-    with threadpool_limits(1, user_api="blas"):
-        return [work(items[first : first + TOGETHER]) for first in range(0, len(items), TOGETHER)]
+    groups = [items[first : first + TOGETHER] for first in range(0, len(items), TOGETHER)]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, groups))

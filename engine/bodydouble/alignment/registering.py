@@ -14,7 +14,7 @@ the dark between them go their own ways.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +53,10 @@ UPPER_EDGE, LOWER_EDGE = [48, 60, 61, 62, 63, 64, 54], [48, 60, 67, 66, 65, 64, 
 LIP_MARGIN, LIP_SOFTNESS = 2.0, 1.0
 """How far inside the lip's inner edge its patches end, and how softly, in pixels."""
 LEAST_AGREEMENT = 0.01
+AT_ONCE = 8
+"""Frames whose patches are found together: few enough for all that is known of them to stay in the cache."""
+THREADS = 2
+"""More bring nothing: between the steps on arrays, which leave it alone, each needs the interpreter."""
 DISTANCES = (1, 2)
 """Frames apart that are registered."""
 ITERATIONS = 6
@@ -78,104 +82,186 @@ def measure_motions(pictures: Mapping[int, NDArray[np.uint8]], points: Points) -
     `pictures`: frame → H×W grey picture, frames counted from 0, any may be missing. `points`: (N, 68, 2) where the
     landmarks are expected in each of them.
     """
-    parts = by_groups(sorted(pictures), lambda group: _motions_of(group, pictures, points))
-    return {pair: motion for part in parts for pair, motion in part.items()}
+    parts = by_groups(sorted(pictures), lambda group: _motions_of(group, pictures, points), THREADS)
+    return dict(sorted((pair, motion) for part in parts for pair, motion in part.items()))
 
 
 def _motions_of(
     frames: Sequence[int], pictures: Mapping[int, NDArray[np.uint8]], points: Points
 ) -> dict[tuple[int, int], Motion]:
     """The motions from some of the frames to later ones."""
+    last = frames[-1]
+    shown = [*frames, *(later for later in range(last + 1, last + 1 + max(DISTANCES)) if later in pictures)]
+    ready = np.stack([normalised(pictures[frame]) for frame in shown])
+    row = {frame: index for index, frame in enumerate(shown)}
     motions: dict[tuple[int, int], Motion] = {}
-    ready: dict[int, Picture] = {}
-    for frame in frames:
-        near = [later for later in (frame + distance for distance in DISTANCES) if later in pictures]
-        ready = {f: ready[f] if f in ready else normalised(pictures[f]) for f in (frame, *near)}
-        patches = Patches(ready[frame], points[frame]) if near else None
-        if patches is not None:
-            motions |= {(frame, later): patches.find(ready[later], points[later]) for later in near}
+    for start in range(0, len(frames), AT_ONCE):
+        group = frames[start : start + AT_ONCE]
+        patches = patches_of(ready, np.array([row[frame] for frame in group]), points[list(group)])
+        for distance in DISTANCES:
+            met = [index for index, frame in enumerate(group) if frame + distance in row]
+            if met:
+                later = [group[index] + distance for index in met]
+                found = patches.only(met).find(ready, np.array([row[frame] for frame in later]), points[later])
+                motions |= {(group[index], group[index] + distance): one for index, one in zip(met, found, strict=True)}
     return motions
 
 
+@dataclass(frozen=True, eq=False)
 class Patches:
-    """The patches of one normalised picture, (2, H, W), around (68, 2) points, to be found in others."""
+    """The patches of F pictures of one face, N landmarks in each, to be found in others.
 
-    def __init__(self, picture: Picture, points: Points) -> None:
-        self.points = points
-        steps = np.arange(-PATCH_RADIUS, PATCH_RADIUS + 1, PATCH_STEP, dtype=np.float32)
-        y, x = np.meshgrid(steps, steps, indexing="ij")
-        inside = x**2 + y**2 <= PATCH_RADIUS**2
-        x, y = x[inside], y[inside]
-        window = np.exp(-(x**2 + y**2) / (2 * PATCH_SIGMA**2))
-        sizes = _of_marks(1.0, LID_SIZE)[:, None]
-        self._plane = np.zeros((len(points), 1), np.float32)
-        self._plane[MOUTH] = 1
-        self._x, self._y = x * sizes, y * sizes  # N, samples
-        x, y = self._x, self._y
-        window = window * _own_lip(points, points[:, :1] + x, points[:, 1:] + y)
-        self._window = (window / window.sum(axis=1, keepdims=True)).astype(np.float32)
-        self._powers = np.stack([x, y, x * x / 2, x * y, y * y / 2], axis=2)  # N, samples, 5
-        either = np.asarray(np.linalg.inv(_either_covariance(points)), np.float64)
-        self._bend = _field_derivatives(points) @ either  # 5, N, N
-        x, y = self._moved(points)
-        self._values = self._centred(picture, x, y)
-        # Of a bilinear surface these are the central differences of its pixels, interpolated likewise.
-        across = self._centred(picture, x + 1, y) - self._centred(picture, x - 1, y)
-        down = self._centred(picture, x, y + 1) - self._centred(picture, x, y - 1)
-        across *= np.float32(0.5)
-        down *= np.float32(0.5)
-        self._gradients = np.stack([across, down])
-        self._squares = np.stack([across * across, down * down, across * down])
-        self._variance = _row_sums(self._values * self._values, self._window)
-        self._prior = _prior_information(either)
+    Each picture's are found as if they were alone: together they take fewer steps, and threads can share those.
 
-    def find(self, other: Picture, guess: Points) -> Motion:
-        """The motion of the patches to another picture; `guess`: (68, 2) where the landmarks are expected there."""
-        count = len(self.points)
-        here, diagonal = guess.copy(), np.arange(count)
-        system = np.empty((2 * count, 2 * count))
-        for _ in range(ITERATIONS):
-            difference = self._values - self._centred(other, *self._moved(here))
+    Attributes:
+        points: (F, N, 2), the landmarks.
+        window: (F, N, samples), its sum 1.
+        bend: (F, 5, N, N), see `_field_derivatives`: what the shifts of all landmarks say of each patch's form.
+        values: (F, N, samples), without their mean.
+        gradients, squares: (F, 2, N, samples) along x and y, and (F, 3, N, samples) xx, yy, xy.
+        variance: (F, N).
+        prior: (F, 2N, 2N), inverse covariance of all shifts.
+    """
+
+    points: Points
+    window: Picture
+    bend: NDArray[np.float64]
+    values: Picture
+    gradients: Picture
+    squares: Picture
+    variance: Picture
+    prior: NDArray[np.float64]
+
+    def only(self, rows: Sequence[int] | NDArray[np.intp]) -> Patches:
+        """Those of some of the pictures."""
+        if len(rows) == len(self.points):
+            return self
+        return Patches(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+    def find(self, pictures: Picture, at: NDArray[np.intp], guess: Points) -> list[Motion]:
+        """The motion of each picture's patches to another one.
+
+        Args:
+            pictures: (M, 2, H, W), normalised.
+            at: (F,) which of them each goes to.
+            guess: (F, N, 2), where the landmarks are expected there.
+        """
+        part, here, rows, count = self, guess.copy(), np.arange(len(guess)), guess.shape[1]
+        found: dict[int, Motion] = {}
+        diagonal = np.arange(count)
+        for iteration in range(ITERATIONS):
+            difference = part.values - _centred(pictures, at, part.window, *_moved(part, here))
             squared = difference * difference
-            error = _row_sums(squared, self._window)
-            weight = self._window / (1 + squared * np.float32(1 / OUTLIER**2))
-            trust = SAMPLES / np.maximum(error, 0.02)
-            xx, yy, xy = _row_sums(self._squares, weight) * trust
-            system[:] = self._prior
-            system[diagonal, diagonal] += xx
-            system[count + diagonal, count + diagonal] += yy
-            system[diagonal, count + diagonal] += xy
-            system[count + diagonal, diagonal] += xy
+            error = _row_sums(squared, part.window)
+            weight = part.window / (1 + squared * np.float32(1 / OUTLIER**2))
+            trust = (SAMPLES / np.maximum(error, 0.02))[:, None]
+            xx, yy, xy = np.moveaxis(_row_sums(part.squares, weight[:, None]) * trust, 1, 0)
+            system = part.prior.copy()
+            system[:, diagonal, diagonal] += xx
+            system[:, count + diagonal, count + diagonal] += yy
+            system[:, diagonal, count + diagonal] += xy
+            system[:, count + diagonal, diagonal] += xy
             weight *= difference
-            right = np.concatenate(_row_sums(self._gradients, weight) * trust)
-            right += self._prior @ (guess - here).T.ravel()
-            step = np.linalg.solve(system, right).reshape(2, count).T
+            right = (_row_sums(part.gradients, weight[:, None]) * trust).reshape(len(rows), -1, 1)
+            right = right + part.prior @ (guess - here).transpose(0, 2, 1).reshape(len(rows), -1, 1)
+            step = np.linalg.solve(system, right).reshape(-1, 2, count).transpose(0, 2, 1)
             # A step beyond the patch's own edges is not believed as a whole.
-            here += step * np.minimum(1, 3.0 / np.maximum(np.hypot(*step.T), 1e-9))[:, None]
-            if np.abs(step).max() < CONVERGED_PX:
+            here += step * np.minimum(1, 3.0 / np.maximum(np.hypot(*np.moveaxis(step, -1, 0)), 1e-9))[..., None]
+            moving = np.abs(step).max(axis=(1, 2)) >= CONVERGED_PX
+            moving &= iteration + 1 < ITERATIONS
+            if moving.all():
+                continue
+            still = ~moving
+            motions = _motions(part.only(still.nonzero()[0]), here[still], error[still], system[still])
+            found |= dict(zip(rows[still].tolist(), motions, strict=True))
+            if not moving.any():
                 break
-        agreement = 1 - error / np.maximum(self._variance, 1e-6)
-        # Where something else has come before a patch, its edges are none of the face's.
-        known = np.clip(agreement, LEAST_AGREEMENT, 1) ** 2
-        return Motion(here - self.points, _marginal_information(system) * known[:, None, None], agreement)
+            part, rows = part.only(moving.nonzero()[0]), rows[moving]
+            here, guess, at = here[moving], guess[moving], at[moving]
+        return [found[row] for row in range(len(self.points))]
 
-    def _moved(self, points: Points) -> tuple[Picture, Picture]:
-        """x and y, (N, samples) each, of the patches' samples when the landmarks have moved to points."""
-        bend = (self._bend @ (points - self.points)).transpose(2, 1, 0).astype(np.float32)  # x and y, N, 5
-        away_x, away_y = (self._powers @ bend[..., None])[..., 0]
-        x, y = points.astype(np.float32).T[..., None]
-        return x + self._x + away_x, y + self._y + away_y
 
-    def _centred(self, picture: Picture, x: Picture, y: Picture) -> Picture:
-        """(N, samples) of the normalised picture at x and y, each patch without its mean."""
-        values = _bilinear(picture, x, y, self._plane)
-        values -= _row_sums(values, self._window)[:, None]
-        return values
+def patches_of(pictures: Picture, at: NDArray[np.intp], points: Points) -> Patches:
+    """The patches around (F, N, 2) points in some pictures of (M, 2, H, W) normalised ones; `at`: (F,) in which."""
+    x, y, window = _samples()
+    own = np.stack([_own_lip(each, each[:, :1] + x, each[:, 1:] + y) for each in points])
+    window = (window * own).astype(np.float32)
+    window = (window / window.sum(axis=2, keepdims=True)).astype(np.float32)
+    either = np.linalg.inv(np.stack([_either_covariance(each) for each in points]))
+    bend = np.stack([_field_derivatives(each) for each in points]) @ either[:, None]
+    middle_x, middle_y = np.moveaxis(points.astype(np.float32), -1, 0)[..., None]
+
+    def seen(right: int, below: int) -> Picture:
+        return _centred(pictures, at, window, middle_x + x + right, middle_y + y + below)
+
+    values = seen(0, 0)
+    # Of a bilinear surface these are the central differences of its pixels, interpolated likewise.
+    gradients = np.stack([seen(1, 0) - seen(-1, 0), seen(0, 1) - seen(0, -1)], axis=1)
+    gradients *= np.float32(0.5)
+    across, down = gradients[:, 0], gradients[:, 1]
+    squares = np.stack([across * across, down * down, across * down], axis=1)
+    variance = _row_sums(values * values, window)
+    prior = np.stack([_prior_information(each) for each in either])
+    return Patches(points, window, bend, values, gradients, squares, variance, prior)
+
+
+@cache
+def _samples() -> tuple[Picture, Picture, Picture]:
+    """x and y of the samples of each landmark's patch, about it, and the Gaussian window: (68, samples) each."""
+    steps = np.arange(-PATCH_RADIUS, PATCH_RADIUS + 1, PATCH_STEP, dtype=np.float32)
+    y, x = np.meshgrid(steps, steps, indexing="ij")
+    inside = x**2 + y**2 <= PATCH_RADIUS**2
+    x, y = x[inside], y[inside]
+    sizes = _of_marks(1.0, LID_SIZE)[:, None]
+    window = np.exp(-(x**2 + y**2) / (2 * PATCH_SIGMA**2))
+    return x * sizes, y * sizes, np.broadcast_to(window, (68, len(x)))
+
+
+@cache
+def _powers() -> Picture:
+    """(68, samples, 5) x, y, x²/2, xy, y²/2 of the samples: what a field's derivatives are multiplied with."""
+    x, y, _ = _samples()
+    return np.stack([x, y, x * x / 2, x * y, y * y / 2], axis=2)
+
+
+@cache
+def _planes() -> Picture:
+    """(68, 1) which of a normalised picture's planes a landmark is looked at in."""
+    plane = np.zeros((68, 1), np.float32)
+    plane[MOUTH] = 1
+    return plane
+
+
+def _moved(patches: Patches, points: Points) -> tuple[Picture, Picture]:
+    """x and y, (F, N, samples) each, of the patches' samples when the landmarks have moved to (F, N, 2) points."""
+    bend = patches.bend @ (points - patches.points)[:, None]  # F, 5, N, 2
+    away_x, away_y = (_powers() @ bend.transpose(3, 0, 2, 1).astype(np.float32)[..., None])[..., 0]
+    x, y = np.moveaxis(points.astype(np.float32), -1, 0)[..., None]
+    away_x += x + _samples()[0]
+    away_y += y + _samples()[1]
+    return away_x, away_y
+
+
+def _centred(pictures: Picture, at: NDArray[np.intp], window: Picture, x: Picture, y: Picture) -> Picture:
+    """(F, N, samples) of normalised pictures at x and y, each patch without its mean. `at`: (F,) which pictures."""
+    planes = (at * pictures.shape[1]).astype(np.float32)[:, None, None] + _planes()
+    values = _bilinear(pictures.reshape(-1, *pictures.shape[2:]), x, y, planes)
+    values -= _row_sums(values, window)[..., None]
+    return values
+
+
+def _motions(patches: Patches, here: Points, error: Picture, system: NDArray[np.float64]) -> list[Motion]:
+    """The motions that were found, of patches that went `here` with an `error`, as the last `system` knew them."""
+    agreement = 1 - error / np.maximum(patches.variance, 1e-6)
+    # Where something else has come before a patch, its edges are none of the face's.
+    known = np.clip(agreement, LEAST_AGREEMENT, 1) ** 2
+    information = np.stack([_marginal_information(one) for one in system]) * known[..., None, None]
+    return [Motion(*one) for one in zip(here - patches.points, information, agreement, strict=True)]
 
 
 def _row_sums(one: Picture, other: Picture) -> Picture:
-    """(..., N) sums along the rows of the product of (..., N, samples) and (N, samples)."""
-    return np.asarray(np.einsum("...ns,ns->...n", one, other))
+    """(..., N) sums along the rows of the product of two (..., N, samples)."""
+    return np.asarray(np.einsum("...s,...s->...", one, other))
 
 
 def _of_marks(usual: float, lids: float) -> NDArray[np.float32]:
