@@ -283,7 +283,7 @@ def test_swap_tells_that_the_model_may_know_the_performer(
     assert run([*words, "-o", str(tmp_path / "out"), "--json", *given]) == 0
     said = [events.event_from_line(line) for line in capsys.readouterr().out.splitlines()]
     notices = [event.message for event in said if isinstance(event, events.Notice)]
-    assert any("does ben, cleo play the face?" in notice for notice in notices) == told
+    assert any("does ben or cleo play the face?" in notice for notice in notices) == told
 
 
 def test_a_look_keeps_the_performer_and_knows_one_for_the_whole_shot() -> None:

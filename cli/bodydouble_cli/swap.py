@@ -126,7 +126,8 @@ def swap(
             run.notice(check_rights(None, persona, date.today(), production) or "")
         if look.settings.performer is None and len(card.names) > 1 and notes_latents(card, persona):
             others = [name for name in card.names if name != persona]
-            known = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
+            *most, last = others if len(others) < 7 else [*others[:6], "another of them"]
+            known = f"{', '.join(most)} or {last}" if most else last
             run.notice(f"does {known} play the face? Then --performer NAME makes the result more like {persona}.")
         if shot is None:
             run.notice("no --faces: the whole plate is aligned first.")
