@@ -20,10 +20,11 @@ from bodydouble.plates.images import read_plate, write_image
 from bodydouble.plates.modelspace import ModelSpace, from_model, to_model
 from bodydouble.plates.plate import Plate
 from bodydouble.settings import SwapSettings
+from bodydouble.swap import swapstages
 from bodydouble.swap.spread import FrameSpread
 from bodydouble.swap.swapframe import SwapModel, swap_frame
 from bodydouble.swap.swapframe import load_swap_model as load
-from bodydouble.swap.swapstages import blend_crop, face_matte
+from bodydouble.swap.swapstages import PlateRegion, blend_crop, face_matte
 from tiny import face_at, tiny_comb
 
 SHOT = sorted((Path(bodydouble.__file__).parent / "bundled" / "sh010").glob("*.exr"))
@@ -233,6 +234,22 @@ def test_crops_blended_together_get_the_bits_that_each_gets_alone(look: dict[str
         alone = blend_crop(*given, grown, clear[part], ModelSpace(), known[part], spreads[part])
         assert torch.equal(together[part], alone)
         assert not torch.equal(alone, crop[part])
+
+
+@pytest.mark.parametrize("edge", [0.0, 4.0, 12.0, 20.0])
+@pytest.mark.parametrize("place", [(210, 160), (330, 40), (-40, 150), (900, 900)])
+def test_the_matte_is_that_of_the_whole_region_and_computed_only_around_the_outline(
+    monkeypatch: pytest.MonkeyPatch, place: tuple[int, int], edge: float
+) -> None:
+    piece = PlateRegion(torch.zeros(1, 3, 300, 400), np.ones((300, 400), bool), (0, 0, 400, 300))
+    face, look = face_at(*place, 260.0, 0.3), SwapSettings(edge=edge, grow=3.0)
+    around = swapstages.plate_matte(piece, face, look)
+    monkeypatch.setattr(swapstages, "_window_of", lambda *_: (slice(0, 300), slice(0, 400)))
+    whole = swapstages.plate_matte(piece, face, look)
+    assert (around - whole).abs().max() < 1e-6
+    assert bool((whole > 0).any()) == (place != (900, 900))
+    if edge <= 4:
+        assert torch.equal(around, whole)
 
 
 def test_around_a_highlight_nothing_rings() -> None:

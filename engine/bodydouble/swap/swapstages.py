@@ -298,13 +298,31 @@ def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: T
     """
     unit_from_region = plate.unit_from_region(face)
     outline = unit_outline(face, settings.forehead, settings.grow)
-    coverage = _outline_matte(outline, unit_from_region, plate.size, plate.picture.device)
-    side_px = 1 / similarity_scale(unit_from_region)
-    matte = inward_feather(coverage, settings.edge / 100 * side_px)
+    edge_px = settings.edge / 100 / similarity_scale(unit_from_region)
+    result = plate.picture.new_zeros(plate.size)
+    window = _window_of(apply(np.linalg.inv(unit_from_region), outline), plate.size, 1 + edge_px / 2)
+    unit_from_window = unit_from_region @ np.array([[1.0, 0, window[1].start], [0, 1, window[0].start], [0, 0, 1]])
+    within = result[window]
+    coverage = _outline_matte(outline, unit_from_window, (within.shape[0], within.shape[1]), result.device)
+    matte = inward_feather(coverage, edge_px)
     if shown is not None:
-        matte = matte * shown[0, 0]
+        matte = matte * shown[0, 0][window]
     # A matte written in half must say of every changed pixel that it changed.
-    return matte * torch.from_numpy(plate.usable).to(matte.device) * (matte >= SMALLEST_HALF)
+    within.copy_(matte * torch.from_numpy(plate.usable[window]).to(result.device) * (matte >= SMALLEST_HALF))
+    return result
+
+
+_STEP = 32
+"""Windows begin at multiples of it, so that what is computed on a smaller picture lies in the same places there."""
+
+
+def _window_of(outline_px: NDArray[np.float64], size: tuple[int, int], margin_px: float) -> tuple[slice, slice]:
+    """Rows and columns of a picture of that size that hold an outline and a margin; at least one pixel."""
+    slices = []
+    for low, high, count in zip(outline_px.min(axis=0), outline_px.max(axis=0), reversed(size), strict=True):
+        first = min(max(0, math.floor(low - margin_px)) // _STEP * _STEP, count - 1)
+        slices.append(slice(first, max(first + 1, min(count, math.ceil(high + margin_px) + 1))))
+    return slices[1], slices[0]
 
 
 def _window(where: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -183,16 +183,17 @@ def _cubic(region: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tens
     rows = max(1, _PIXELS_AT_ONCE[region.device.type == "cpu"] // max(1, out_width))
     for low in range(0, height, rows):
         part = slice(low, low + rows)
-        weights = _four_taps(fraction_y[part])[..., :, None] * _four_taps(fraction_x[part])[..., None, :]
+        down, across = (_four_taps(fraction[part].flatten().to(region.device)) for fraction in (fraction_y, fraction_x))
+        # Planes of pixels, and turned at the end: half the time of four by four products for each pixel.
+        weights = (down[:, None] * across).flatten(0, 1).T.contiguous()
         places = first[part].reshape(-1, 1).to(region.device) + taps
-        weights = weights.reshape(-1, 16).to(region.device)
         line = F.embedding_bag(places, table, per_sample_weights=weights, mode="sum")
         result[part] = line.reshape(-1, out_width, channels)
     return result.permute(2, 0, 1).contiguous()
 
 
 def _four_taps(t: torch.Tensor) -> torch.Tensor:
-    """Weights of the samples at -1, 0, 1, 2 for a place t in [0, 1): `_keys` of each distance, …×4."""
+    """Weights of the samples at -1, 0, 1, 2 for places t in [0, 1): `_keys` of each distance, 4×…."""
     squared = t * t
     cubed = squared * t
     return torch.stack(
@@ -201,8 +202,7 @@ def _four_taps(t: torch.Tensor) -> torch.Tensor:
             1.5 * cubed - 2.5 * squared + 1,
             2 * squared - 1.5 * cubed + 0.5 * t,
             0.5 * (cubed - squared),
-        ),
-        dim=-1,
+        )
     )
 
 
