@@ -1,12 +1,13 @@
 """How long `align` takes beside only reading and decoding the frames, and beside detecting in every frame.
 
     python benchmarks/alignment_speed.py                     # sh010 enlarged to 1920×1080, with grain, zip half RGBA
+    python benchmarks/alignment_speed.py --framing medium    # the same face half as large, in a plate of the same size
     python benchmarks/alignment_speed.py --plate PLATE --frames 96
 
 All three run in one process, one after the other: seconds of the clock, of the processor, and of the processor in the
 thread that called, models loaded anew in each. On a machine that does other work besides, the processor's seconds are
-the ones to compare. `align` reads in four threads of its own and solves the shot in two; OpenImageIO unpacks in further
-ones. What it is measured by is reading and decoding all of every frame; it reads less itself (docs/alignment.md).
+the ones to compare. `align` reads in four threads of its own and registers in two; OpenImageIO unpacks in further ones.
+What it is measured by is reading and decoding all of every frame; it reads less itself (docs/alignment.md).
 """
 
 from __future__ import annotations
@@ -33,14 +34,20 @@ GRAIN = 0.02
 MEASURES = ("clock", "processor", "this thread")
 
 
-def enlarged(folder: Path, count: int) -> PlateSequence:
-    """`sh010` at twice its size, over and over again, with grain: it packs like a camera's plate."""
+def enlarged(folder: Path, count: int, medium: bool = False) -> PlateSequence:
+    """`sh010` at twice its size, over and over again, with grain: it packs like a camera's plate. `medium`: at its own
+    size, its border continued to a plate of twice its size.
+    """
     shot, rng = load_shot("sh010", synth_folder()), np.random.default_rng(0)
     there = [*shot.frames, *shot.frames[-2:0:-1]]
     for number in range(count):
         rgb = read_frame(shot.plate, there[number % len(there)]).rgb()
-        wide = np.repeat(np.repeat(rgb, 2, axis=0), 2, axis=1)
-        smooth = (wide + np.roll(wide, 1, axis=0) + np.roll(wide, 1, axis=1) + np.roll(wide, (1, 1), axis=(0, 1))) / 4
+        if medium:
+            height, width = rgb.shape[:2]
+            smooth = np.pad(rgb, ((height // 2, height // 2), (width // 2, width // 2), (0, 0)), mode="edge")
+        else:
+            wide = np.repeat(np.repeat(rgb, 2, axis=0), 2, axis=1)
+            smooth = sum(np.roll(wide, away, axis=(0, 1)) for away in ((0, 0), (0, 1), (1, 0), (1, 1))) / 4
         rgba = np.concatenate([smooth * rng.normal(1, GRAIN, smooth.shape), np.ones((*smooth.shape[:2], 1))], axis=2)
         write_image(
             folder / f"hd.{1001 + number}.exr",
@@ -94,15 +101,16 @@ def measured(plate: PlateSequence) -> None:
 
 @click.command()
 @click.option("--plate", help="The plate.  [default: sh010 of the synth data at 1920×1080]")
+@click.option("--framing", type=click.Choice(["close-up", "medium"]), default="close-up", help="How large the face is.")
 @click.option("--frames", default=96, show_default=True, help="How many frames.")
-def main(plate: str | None, frames: int) -> None:
+def main(plate: str | None, framing: str, frames: int) -> None:
     """Print what aligning costs beside reading."""
     if plate is not None:
         found = find_plate(plate)
         measured(replace(found, frames=found.frames[:frames]))
         return
     with tempfile.TemporaryDirectory(prefix="bodydouble-speed-") as folder:
-        measured(enlarged(Path(folder), frames))
+        measured(enlarged(Path(folder), frames, framing == "medium"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,7 +183,7 @@ def test_a_frame_that_cannot_be_read_a_second_time_keeps_what_was_found_in_it_an
     def damaged(plate: PlateSequence, frame: int) -> None:
         raise PlateError(f"{plate.path(frame)} is damaged")
 
-    monkeypatch.setattr(aligning, "align_frames", lambda *asked: iter(hidden))
+    monkeypatch.setattr(aligning, "align_frames", lambda *asked, **how: iter(hidden))
     monkeypatch.setattr(aligning, "look_at_frame", damaged)
     told: list[int] = []
     settings = AlignSettings(handles=0)
@@ -191,6 +191,23 @@ def test_a_frame_that_cannot_be_read_a_second_time_keeps_what_was_found_in_it_an
     assert told == [FRAMES[0]] and shot.face(FRAMES[1]) is not None
     with pytest.raises(PlateError, match="is damaged"):
         align_shot(plate, FRAMES[:2], Colour(), None, settings)
+
+
+def test_models_are_opened_once_though_a_frame_is_looked_at_again(
+    plate: PlateSequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_finder, align_frames, opened = aligning.open_finder, aligning.align_frames, []
+
+    def hiding(*asked: object, **how: object) -> Iterator[FrameDetections]:
+        first, *rest = align_frames(*asked, **how)  # type: ignore[arg-type]
+        yield replace(first, faces=())
+        yield from rest
+
+    monkeypatch.setattr(aligning, "open_finder", lambda *asked: opened.append(asked) or open_finder(*asked))
+    monkeypatch.setattr(aligning, "align_frames", hiding)
+    shot = align_shot(plate, FRAMES[:2], Colour(), None, AlignSettings(handles=0))
+    assert shot.face(FRAMES[0]) is not None, "found from the frame after it"
+    assert len(opened) == 1
 
 
 def test_where_no_frame_can_be_read_the_first_is_named(tmp_path: Path) -> None:

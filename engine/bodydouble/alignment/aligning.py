@@ -123,14 +123,15 @@ def align_shot(
 
     wanted = set(frames)
     looked_at = frames if settings.stills else with_handles(frames, plate.frames, settings.handles)
-    for found in align_frames(plate, looked_at, colour, colorspace, settings, mesh_model, left_out):
+    finder = open_finder(settings, mesh_model)
+    for found in align_frames(plate, looked_at, colour, colorspace, settings, on_unread=left_out, finder=finder):
         measured.append(found)
         if on_frame is not None and found.frame in wanted:
             on_frame(found)
     if unread and not measured:
         raise next(iter(unread.values()))
     if not settings.stills:
-        measured = _follow_back(plate, measured, colour, colorspace, settings, mesh_model, left_out)
+        measured = _follow_back(plate, measured, colour, colorspace, settings, finder, left_out)
     shot = solve_shot(plate.pattern, measured, settings, unread)
     return replace(shot, frames={frame: faces for frame, faces in shot.frames.items() if frame in wanted})
 
@@ -172,16 +173,17 @@ def align_frames(
     settings: AlignSettings,
     mesh_model: Path | None = None,
     on_unread: OnUnread = fail_unread,
+    finder: FaceFinder | None = None,
 ) -> Iterator[FrameDetections]:
     """Measure each frame in turn, the next one being read meanwhile. One that cannot be read is left out, unless
-    `on_unread` raises.
+    `on_unread` raises. `finder`: who looks; None for one that is opened for this (`open_finder`).
 
     The detector looks where tracking demands it: at every `ANCHOR_FRAMES`-th frame number, where nobody is followed,
     where two faces are close to each other, where the picture changes abruptly, and where a face was lost. In the
     frames between, the faces of the frame before are followed. What is measured in a frame so depends on the frames
     since the last anchor, not on where the range begins.
     """
-    finder = open_finder(settings, mesh_model)
+    finder = finder or open_finder(settings, mesh_model)
     before: FrameDetections | None = None
     earlier: FrameDetections | None = None  # the one before that, with no anchor after it
     lost: dict[tuple[int, int], FoundFace] = {}  # of people who may come out again from behind somebody
@@ -347,11 +349,10 @@ def _follow_back(
     colour: Colour,
     colorspace: str | None,
     settings: AlignSettings,
-    mesh_model: Path | None,
+    finder: FaceFinder,
     on_unread: OnUnread,
 ) -> list[FrameDetections]:
     """The same frames, with faces that only a later frame shows clearly: the last frame first, each from the next."""
-    finder = open_finder(settings, mesh_model)
     result = list(measured)
     for index in range(len(result) - 2, -1, -1):
         here, later = result[index], result[index + 1]
