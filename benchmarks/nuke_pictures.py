@@ -22,7 +22,7 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
 from bodydouble.alignment.corrections import correct_shot, read_corrections
-from bodydouble.alignment.geometry import similarity_parts
+from bodydouble.alignment.geometry import similarity_parts, translation
 from bodydouble.alignment.shotfaces import ShotFaces, read_shot_faces
 from bodydouble.demo import BUNDLED
 from bodydouble.exports.handover import Handover, find_handover, handover_text, outline_px
@@ -96,7 +96,7 @@ def wobble(shot: ShotFaces, plate: Path, out: Path) -> None:
     scale, angle, centre = similarity_parts(face.unit_from_plate)
     crop = {"centre_px": centre.tolist(), "side_px": 1 / scale, "angle_deg": -float(np.degrees(angle))}
     moved = face.landmarks_px + np.array([9.0, -5.0])
-    matrix = face.unit_from_plate @ np.array([[1, 0, -9.0], [0, 1, 5.0], [0, 0, 1]])
+    matrix = face.unit_from_plate @ translation(-9.0, 5.0)
     shaken[bad] = (type(face)(face.box_px, moved, face.score, 0.3, face.person, False, matrix),)
     wrong = ShotFaces(shot.plate, shot.width, shot.height, shaken, shot.pixel_aspect, shot.settings, shot.tool)
     entries = {bad - 1: {"person": 0}, bad: {"person": 0, "crop": crop}, bad + 1: {"person": 0}}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_matrix, similarity_scale
+from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_matrix, similarity_scale, translation
 
 Sampler = Callable[[NDArray[np.uint8], NDArray[np.float64], int], NDArray[np.uint8]]
 """Takes `side`² pixels of an H×W×3 picture by bilinear interpolation, black outside: (picture, the 3×3 from the chip's
@@ -94,7 +94,7 @@ def face_picture(
     crop_from_plate = crop_from_unit(PICTURE_SIDE) @ unit_from_plate
     plate_from_crop = np.asarray(np.linalg.inv(crop_from_plate), np.float64)
     x0, y0, x1, y1 = _region_under(image_u8, plate_from_crop, PICTURE_SIDE)
-    crop_from_region = crop_from_plate @ np.array([[1.0, 0, x0], [0, 1.0, y0], [0, 0, 1.0]])
+    crop_from_region = crop_from_plate @ translation(x0, y0)
     return resample(_grey(image_u8[y0:y1, x0:x1]), crop_from_region, PICTURE_SIDE, sample)
 
 

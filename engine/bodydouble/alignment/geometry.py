@@ -118,6 +118,11 @@ def crop_from_unit(size: int) -> Matrix:
     return np.array([[size, 0.0, -0.5], [0.0, size, -0.5], [0.0, 0.0, 1.0]])
 
 
+def translation(x: float, y: float) -> Matrix:
+    """The 3×3 that moves points by (x, y): from pixels of a region whose corner lies there to those of the whole."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+
+
 def apply(matrix: ArrayLike, points: ArrayLike) -> Points:
     """(..., 2) points through a 3×3 affine matrix."""
     m, p = np.asarray(matrix, np.float64), np.asarray(points, np.float64)

@@ -172,7 +172,7 @@ class Patches:
             if moving.all():
                 continue
             still = ~moving
-            motions = _motions(part.only(still.nonzero()[0]), here[still], error[still], system[still])
+            motions = _as_found(part.only(still.nonzero()[0]), here[still], error[still], system[still])
             found |= dict(zip(rows[still].tolist(), motions, strict=True))
             if not moving.any():
                 break
@@ -250,7 +250,7 @@ def _centred(pictures: Picture, at: NDArray[np.intp], window: Picture, x: Pictur
     return values
 
 
-def _motions(patches: Patches, here: Points, error: Picture, system: NDArray[np.float64]) -> list[Motion]:
+def _as_found(patches: Patches, here: Points, error: Picture, system: NDArray[np.float64]) -> list[Motion]:
     """The motions that were found, of patches that went `here` with an `error`, as the last `system` knew them."""
     agreement = 1 - error / np.maximum(patches.variance, 1e-6)
     # Where something else has come before a patch, its edges are none of the face's.

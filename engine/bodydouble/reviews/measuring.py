@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bodydouble.alignment.geometry import alignment_residual, apply, crop_from_unit
+from bodydouble.alignment.geometry import alignment_residual, apply, crop_from_unit, translation
 from bodydouble.errors import PlateError
 from bodydouble.plates import reading
 from bodydouble.plates.colour import WORKING_SPACE
@@ -158,7 +158,7 @@ def align(measured: MeasuredFrame, frame: int) -> AlignedFrame:
     result, plate = quality.display_code(measured.result_rgb), quality.display_code(measured.plate_rgb)
     if measured.face is None:
         return AlignedFrame(frame, result, plate, measured.matte)
-    plate_from_region = np.array([[1, 0, measured.region[0]], [0, 1, measured.region[1]], [0, 0, 1.0]])
+    plate_from_region = translation(*measured.region[:2])
     crop_from_region = crop_from_unit(_CROP_PX) @ np.asarray(measured.face.unit_from_plate) @ plate_from_region
     stack = np.concatenate([result, plate, measured.matte[..., None]], axis=2).transpose(2, 0, 1)[None]
     crop = warp(torch.from_numpy(np.ascontiguousarray(stack)), crop_from_region, (_CROP_PX, _CROP_PX))[0].numpy()

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from bodydouble.alignment.faces import FaceFinder
-from bodydouble.alignment.geometry import apply, crop_from_unit
+from bodydouble.alignment.geometry import apply, crop_from_unit, translation
 from bodydouble.alignment.shotfaces import ShotFaces
 from bodydouble.errors import NoFaceError
 from bodydouble.plates.colour import WORKING_SPACE, Colour
@@ -132,8 +132,7 @@ def read_scene(setting: Setting, frame: int, finder: FaceFinder) -> Scene | None
     region = max(0, x0 - wide), max(0, y0 - high), min(plate.width, x1 + wide), min(plate.height, y1 + high)
     if region[0] >= region[2] or region[1] >= region[3]:
         return None
-    plate_from_region = np.array([[1, 0, region[0]], [0, 1, region[1]], [0, 0, 1.0]])
-    unit_from_region = np.asarray(face.unit_from_plate @ plate_from_region)
+    unit_from_region = np.asarray(face.unit_from_plate @ translation(*region[:2]))
     outline, size = unit_outline(face, FOREHEAD), (region[3] - region[1], region[2] - region[0])
     weight = np.asarray(polygon_matte(apply(np.linalg.inv(unit_from_region), outline), size))
     crop_weight = np.asarray(polygon_matte(apply(crop_from_unit(CROP_PX), outline), (CROP_PX, CROP_PX)))

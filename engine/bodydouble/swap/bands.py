@@ -39,12 +39,11 @@ class Bands:
 class Window:
     """Rows and columns of an image, and how many of its finest levels are computed only there: 0 if it is the whole.
 
-    They are whole numbers of pixels after every such halving. `wide`: columns of the image.
+    They are whole numbers of pixels after every such halving.
     """
 
     rows: slice
     columns: slice
-    wide: int
     depth: int = 0
 
     def cut(self, image: torch.Tensor) -> torch.Tensor:
@@ -60,7 +59,7 @@ class Window:
     def halved(self) -> Window:
         """The same part of the image at half the size."""
         rows, columns = (slice(part.start // 2, (part.stop + 1) // 2) for part in (self.rows, self.columns))
-        return Window(rows, columns, (self.wide + 1) // 2, max(0, self.depth - 1))
+        return Window(rows, columns, max(0, self.depth - 1))
 
     def placed_coarse(self, part: torch.Tensor, size: Size) -> torch.Tensor:
         """The first level that is computed whole, of `size`: the part in its window, 0 elsewhere."""
@@ -75,7 +74,7 @@ class Window:
 
 
 def whole_of(size: Size) -> Window:
-    return Window(slice(0, size[0]), slice(0, size[1]), size[1])
+    return Window(slice(0, size[0]), slice(0, size[1]))
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ def window_around(weight: torch.Tensor) -> Window:
     if height % (1 << _WINDOWED) or width % (1 << _WINDOWED):
         return whole_of((height, width))
     # A maximum is several times faster than a comparison.
-    rows, columns = _span(weight.amax(dim=(0, 1, 3)), height), _span(weight.amax(dim=(0, 1, 2)), width)
-    return Window(rows, columns, width, _WINDOWED)
+    return Window(_span(weight.amax(dim=(0, 1, 3)), height), _span(weight.amax(dim=(0, 1, 2)), width), _WINDOWED)
 
 
 def _span(line: torch.Tensor, count: int) -> slice:
@@ -101,7 +100,7 @@ def blend_inside(
     # O_i = M̂·T_i + M·S_i = T_i + M·(S_i - T_i), and pyramids are linear: one pyramid, of the difference, is enough.
     cover = window.cut(mask)
     sure = cover if known is mask else None if known is None else window.cut(known)
-    finest = _Finest(swap, plate, cover, sure, window.wide)
+    finest = _Finest(swap, plate, cover, sure, mask.shape[-1])
     if bands.levels == 1:
         return finest.only_band(bands)
     finest = finest.held()

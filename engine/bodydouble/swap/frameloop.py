@@ -128,7 +128,7 @@ class _Pools:
 
     def __init__(self, job: FrameJob, plan: Plan) -> None:
         self._job = job
-        self._batch, self._together, self._sharers = plan.batch, max(plan.batch, plan.together), plan.computers
+        self._batch, self._together, self._sharers = plan.batch, plan.together, plan.computers
         self._stopped = Event()
         self._arrived: SimpleQueue[tuple[_Flight, Arrived]] = SimpleQueue()
         self._readers = ThreadPoolExecutor(plan.readers, "read")

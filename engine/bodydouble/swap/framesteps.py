@@ -113,26 +113,12 @@ def _compute(
     begun = [_prepare(job, one, device) for one in arrived]
     ready = {one.frame: made for one, made in zip(arrived, begun, strict=True) if isinstance(made, PreparedFrame)}
     swaps = _swaps(job, {one.frame: one for one in arrived if one.frame in ready}, ready, batch)
-    seconds: dict[int, dict[str, float]] = {one.frame: {} for one in arrived}
-    looked: list[LookedFace | Computed | FrameResult] = []
-    for one, made in zip(arrived, begun, strict=True):
-        if isinstance(made, PreparedFrame):
-            swap, spent = swaps[one.frame]
-            seconds[one.frame] = {**made.seconds, **spent}
-            made = _swapped(job, one, made, swap, seconds[one.frame])
-        looked.append(_looked(job, one.frame, made) if isinstance(made, SwappedFace) else made)
-    faces, shared = [one for one in looked if isinstance(one, LookedFace)], dict[str, float]()
-    with timed(shared, "blend"):
-        blended = iter(blend_faces(faces, job.model))
-    done: list[Computed | FrameResult] = []
-    for one, look in zip(arrived, looked, strict=True):
-        if isinstance(look, LookedFace):
-            so_far = seconds[one.frame]
-            so_far["blend"] = so_far.get("blend", 0.0) + shared["blend"] / len(faces)
-            done.append(_finish(job, one, next(blended), so_far))
-        else:
-            done.append(look)
-    return done
+    looked = [_looked(job, one, made, swaps) for one, made in zip(arrived, begun, strict=True)]
+    blended = iter(blend_faces([one for one in looked if isinstance(one, LookedFace)], job.model))
+    return [
+        _finish(job, one, next(blended)) if isinstance(look, LookedFace) else look
+        for one, look in zip(arrived, looked, strict=True)
+    ]
 
 
 def _prepare(
@@ -190,19 +176,30 @@ def _swapped(
     return face
 
 
-def _looked(job: FrameJob, frame: int, face: SwappedFace) -> LookedFace | FrameResult:
+def _looked(
+    job: FrameJob,
+    arrived: Arrived,
+    made: PreparedFrame | SwappedFace | Computed | FrameResult,
+    swaps: Mapping[int, tuple[torch.Tensor, dict[str, float]]],
+) -> LookedFace | Computed | FrameResult:
+    """The frame's face and all that its look needs; or the frame as it is, where it has none to be blended."""
+    seconds: dict[str, float] = {}
+    if isinstance(made, PreparedFrame):
+        swap, spent = swaps[arrived.frame]
+        seconds = {**made.seconds, **spent}
+        made = _swapped(job, arrived, made, swap, seconds)
+    if not isinstance(made, SwappedFace):
+        return made
     try:
-        guides = None if job.guides is None else read_guides(job.guides, frame, face.frame)
-        return LookedFace(face, job.look.at(frame), guides)
+        guides = None if job.guides is None else read_guides(job.guides, arrived.frame, made.frame)
+        return LookedFace(made, job.look.at(arrived.frame), guides, seconds)
     except BodydoubleError as error:
-        return _without_result(frame, "failed", str(error))
+        return _without_result(arrived.frame, "failed", str(error))
 
 
-def _finish(
-    job: FrameJob, arrived: Arrived, blended: BlendedFace, seconds: Mapping[str, float]
-) -> Computed | FrameResult:
+def _finish(job: FrameJob, arrived: Arrived, blended: BlendedFace) -> Computed | FrameResult:
     try:
-        return Computed(arrived, finish_face(blended, seconds, job.model, job.colour, job.draft))
+        return Computed(arrived, finish_face(blended, job.model, job.colour, job.draft))
     except BodydoubleError as error:
         return _without_result(arrived.frame, "failed", str(error))
 

@@ -117,19 +117,21 @@ class SwappedFace:
 
 @dataclass(frozen=True, eq=False)
 class LookedFace:
-    """A swapped face, how it shall look, and what its frame was given beside."""
+    """A swapped face, how it shall look, and what its frame was given beside. `seconds`: by stage, so far."""
 
     face: SwappedFace
     settings: SwapSettings
-    guides: FrameGuides | None = None
+    guides: FrameGuides | None
+    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
 class BlendedFace:
-    """A face with its plate's light: the crop, 1×3×r×r."""
+    """A face with its plate's light: the crop, 1×3×r×r. `seconds`: by stage, so far."""
 
     looked: LookedFace
     crop: torch.Tensor
+    seconds: Mapping[str, float]
 
 
 def load_swap_model(
@@ -260,8 +262,8 @@ def finish_frame(
     seconds = {stage: frame.seconds.get(stage, 0.0) + spent.get(stage, 0.0) for stage in {**frame.seconds, **spent}}
     with timed(seconds, "blend"):
         swapped = swapped_face(frame, swap, model, settings.blend_size)
-        (blended,) = blend_faces([LookedFace(swapped, settings, guides)], model)
-    return finish_face(blended, seconds, model, colour)
+    (blended,) = blend_faces([LookedFace(swapped, settings, guides, seconds)], model)
+    return finish_face(blended, model, colour)
 
 
 def swapped_face(frame: PreparedFrame, swap: torch.Tensor, model: SwapModel, size: int | None) -> SwappedFace:
@@ -275,8 +277,12 @@ def blend_faces(looked: Sequence[LookedFace], model: SwapModel) -> list[BlendedF
     """The faces with their plates' light, in their order: neighbours of the same look are blended together."""
     blended: list[BlendedFace] = []
     for _, together in groupby(looked, _what_is_blended_together):
-        same = list(together)
-        blended += [BlendedFace(*one) for one in zip(same, _blended(same, model).split(1), strict=True)]
+        same, spent = list(together), dict[str, float]()
+        with timed(spent, "blend"):
+            crops = _blended(same, model).split(1)
+        for one, crop in zip(same, crops, strict=True):
+            seconds = {**one.seconds, "blend": one.seconds.get("blend", 0.0) + spent["blend"] / len(same)}
+            blended.append(BlendedFace(one, crop, seconds))
     return blended
 
 
@@ -310,14 +316,10 @@ def _blended(looked: Sequence[LookedFace], model: SwapModel) -> torch.Tensor:
     )
 
 
-def finish_face(
-    blended: BlendedFace, spent: Mapping[str, float], model: SwapModel, colour: Colour, draft: bool = False
-) -> SwappedFrame:
-    """The face back in its plate. spent: seconds by stage so far; draft: only the layers that depend on the look are
-    added.
-    """
+def finish_face(blended: BlendedFace, model: SwapModel, colour: Colour, draft: bool = False) -> SwappedFrame:
+    """The face back in its plate. draft: only the layers that depend on the look are added."""
     swapped, settings, guides = blended.looked.face, blended.looked.settings, blended.looked.guides
-    frame, seconds, space = swapped.frame, dict(spent), model.card.model_space
+    frame, seconds, space = swapped.frame, dict(blended.seconds), model.card.model_space
     plate, face, piece = frame.plate, frame.face, frame.piece
     with timed(seconds, "blend"):
         picture, region_matte = composite(blended.crop, piece, face, settings, guides)

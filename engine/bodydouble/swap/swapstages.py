@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_scale
+from bodydouble.alignment.geometry import apply, crop_from_unit, similarity_scale, translation
 from bodydouble.alignment.outline import face_outline
 from bodydouble.alignment.shotfaces import Face
 from bodydouble.errors import NoFaceError
@@ -72,8 +72,7 @@ class PlateRegion:
 
     def unit_from_region(self, face: Face) -> NDArray[np.float64]:
         """3×3 from pixel centres of this region to the unit crop."""
-        shift = np.array([[1, 0, self.region[0]], [0, 1, self.region[1]], [0, 0, 1.0]])
-        return np.asarray(face.unit_from_plate) @ shift
+        return np.asarray(face.unit_from_plate) @ translation(*self.region[:2])
 
 
 def face_region(plate: Plate, face: Face) -> Region:
@@ -278,7 +277,7 @@ def composite(
     covered = matte.cpu().numpy()
     window = _window(covered > 0)
     shown = matte[window]
-    corner = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1.0]])
+    corner = translation(-window[1].start, -window[0].start)
     crop_from_region = crop_from_unit(blended.shape[-1]) @ plate.unit_from_region(face)
     # The cubic overshoots at edges; on the log shoulder a small overshoot would be a huge light.
     back = warp(blended, corner @ np.linalg.inv(crop_from_region), (shown.shape[0], shown.shape[1]))
@@ -301,7 +300,7 @@ def plate_matte(plate: PlateRegion, face: Face, settings: SwapSettings, shown: T
     edge_px = settings.edge / 100 / similarity_scale(unit_from_region)
     result = plate.picture.new_zeros(plate.size)
     window = _window_of(apply(np.linalg.inv(unit_from_region), outline), plate.size, 1 + edge_px / 2)
-    unit_from_window = unit_from_region @ np.array([[1.0, 0, window[1].start], [0, 1, window[0].start], [0, 0, 1]])
+    unit_from_window = unit_from_region @ translation(window[1].start, window[0].start)
     within = result[window]
     coverage = _outline_matte(outline, unit_from_window, (within.shape[0], within.shape[1]), result.device)
     matte = inward_feather(coverage, edge_px)

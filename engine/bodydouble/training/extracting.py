@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bodydouble.alignment.geometry import apply, crop_from_unit
+from bodydouble.alignment.geometry import apply, crop_from_unit, translation
 from bodydouble.alignment.shotfaces import Face, ShotFaces
 from bodydouble.errors import FacesetError, PlateError, UsageError
 from bodydouble.network.comb import is_persona_name
@@ -186,8 +186,7 @@ def _cut(
 def _wide_crop(rgb: np.ndarray, face: Face, settings: ExtractSettings) -> Crop:
     """(size+2·pad)²×4 float32: the aligned crop with its matte."""
     side = settings.size + 2 * settings.pad
-    shift = np.array([[1, 0, settings.pad], [0, 1, settings.pad], [0, 0, 1.0]])
-    wide_from_unit = shift @ crop_from_unit(settings.size)
+    wide_from_unit = translation(settings.pad, settings.pad) @ crop_from_unit(settings.size)
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
     crop = warp(picture, wide_from_unit @ np.asarray(face.unit_from_plate), (side, side))[0].permute(1, 2, 0).numpy()
     outline = apply(wide_from_unit, unit_outline(face, settings.forehead, settings.grow))
