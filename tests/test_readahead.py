@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import OpenImageIO as oiio
 import pytest
 
 from bodydouble.alignment import readahead
-from bodydouble.alignment.readahead import AHEAD, FIRST_AHEAD, read_ahead
+from bodydouble.alignment.readahead import AHEAD, FIRST_AHEAD, NICENESS, read_ahead
 from bodydouble.alignment.views import PlateViews
 from bodydouble.errors import InputError, PlateError
 from bodydouble.plates.glances import Glance
@@ -108,3 +111,22 @@ def test_a_model_that_is_missing_is_told_before_the_first_frame(plate: PlateSequ
 
     with pytest.raises(InputError, match="the model is missing"):
         next(read_ahead(plate, FRAMES, views_of, rows_at_first, load))
+
+
+def test_readers_share_openimageio_s_threads_and_come_after_who_measures(plate: PlateSequence) -> None:
+    before = oiio.get_int_attribute("threads"), oiio.get_int_attribute("exr_threads")
+    usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    seen = set()
+
+    def noting(picture: Plate | Glance) -> PlateViews:
+        behind = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) - usual
+        seen.add((behind, oiio.get_int_attribute("threads"), oiio.get_int_attribute("exr_threads")))
+        return views_of(picture)
+
+    frames = read_ahead(plate, FRAMES, noting, rows_at_first, nothing)
+    next(frames)
+    frames.close()
+    shares = (max(1, count // AHEAD) for count in before)
+    assert seen == {(NICENESS if sys.platform == "linux" else 0, *shares)}
+    assert (oiio.get_int_attribute("threads"), oiio.get_int_attribute("exr_threads")) == before
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == usual

@@ -52,7 +52,7 @@ NEAR_FRAMES = 2
 """A face is followed from a frame at most this far away."""
 ANCHOR_FRAMES = 16
 """The detector looks at frames whose number is a multiple of it, whatever the frames before say."""
-IDENTITY_FRAMES = 2 * ANCHOR_FRAMES
+IDENTITY_FRAMES = 4 * ANCHOR_FRAMES
 """Frames whose number is a multiple of it ask every face for its identity again."""
 FOLLOW_STEPS, FOLLOW_NEAR = 3, 0.08
 """A face is followed in at most so many steps, until one moves the corners of its crop by less than so much of it."""

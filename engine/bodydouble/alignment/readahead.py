@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -9,13 +12,16 @@ from itertools import islice
 
 from bodydouble.alignment.views import PlateViews
 from bodydouble.plates.glances import Glance, Rows
+from bodydouble.plates.images import shared_threads
 from bodydouble.plates.plate import Plate
 from bodydouble.plates.reading import look_at_frame
 from bodydouble.plates.sequences import PlateSequence
 
-FIRST_AHEAD, AHEAD = 8, 4
+FIRST_AHEAD, AHEAD = 8, 6
 """Frames that are read, or wait to be measured, at first and while one is measured; each is read in a thread of its
-own. The models load in the time of eight, and the detector takes as long as four."""
+own. The models load in the time of eight, and a frame that the detector looks at takes as long as four to six."""
+NICENESS = 6
+"""By how much reading comes after measuring where cores are few: that has the longer way to go."""
 
 
 def read_ahead(
@@ -40,7 +46,7 @@ def read_ahead(
         _ = views.small  # with it the exposure: it is there when the caller asks
         return views
 
-    with ThreadPoolExecutor(FIRST_AHEAD) as readers:
+    with shared_threads(AHEAD), ThreadPoolExecutor(FIRST_AHEAD, initializer=_come_after) as readers:
         coming = iter(frames)
         ahead = deque((frame, readers.submit(read, frame, None)) for frame in islice(coming, FIRST_AHEAD))
         try:
@@ -55,3 +61,10 @@ def read_ahead(
         finally:
             for _, pending in ahead:
                 pending.cancel()
+
+
+def _come_after() -> None:
+    """Let the other threads of this process go before this one. Only Linux has a priority for each thread."""
+    if sys.platform == "linux":
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + NICENESS)

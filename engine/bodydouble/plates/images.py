@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from bodydouble.writing import atomic_path, scratch_folder
 __all__ = [
     "Header", "Part", "Plate", "Region", "check_compression", "glance_at_picture", "lossy_compression",
     "output_compression", "output_compression_of", "picture_plate", "read_headers", "read_image", "read_plate",
-    "use_threads", "why_unsupported", "write_image", "write_plate",
+    "shared_threads", "use_threads", "why_unsupported", "write_image", "write_plate",
 ]  # fmt: skip
 
 TYPES = {"half": oiio.HALF, "float": oiio.FLOAT, "uint": oiio.UINT32, "uint8": oiio.UINT8, "uint16": oiio.UINT16}
@@ -53,6 +53,22 @@ def use_threads(count: int) -> None:
     """How many threads OpenImageIO may use to pack and unpack a file, for the life of the process."""
     oiio.attribute("threads", count)
     oiio.attribute("exr_threads", count)
+
+
+@contextmanager
+def shared_threads(readers: int) -> Iterator[None]:
+    """Files that so many threads read at a time share OpenImageIO's threads meanwhile; else each takes all of them, and
+    what the process does besides waits for a core. The setting is the whole process's.
+    """
+    kinds = ("threads", "exr_threads")
+    before = {kind: oiio.get_int_attribute(kind) for kind in kinds}
+    for kind, count in before.items():
+        oiio.attribute(kind, max(1, count // readers))
+    try:
+        yield
+    finally:
+        for kind, count in before.items():
+            oiio.attribute(kind, count)
 
 
 def read_headers(path: str | Path) -> tuple[Header, ...]:
