@@ -80,7 +80,7 @@ def test_a_face_the_detector_misses_is_followed_from_both_sides(
 def test_who_moves_evenly_is_looked_at_by_three_predictions_and_others_by_nine(
     plate: PlateSequence, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And the detector scores who moves evenly in every second frame, others always."""
+    """And the detector scores who moves evenly in every fourth frame, others always."""
     from bodydouble.alignment.faces import DlibLandmarker, FaceFinder
 
     predict, looks = DlibLandmarker.predict, []
@@ -100,7 +100,7 @@ def test_who_moves_evenly_is_looked_at_by_three_predictions_and_others_by_nine(
     rgb = read_plate(plate.path(1016)).rgb()
     for second, third, expected, often in ((0, 0, [9, 3, 3], 1), (0, 20, [9, 3, 3, 9], 1), (20, 40, [9, 3, 9, 3], 2)):
         name = f"by_{second}_{third}"
-        for frame, shift in ((1016, 0), (1017, second), (1018, third)):
+        for frame, shift in ((1018, 0), (1019, second), (1020, third)):
             write_image(tmp_path / f"{name}.{frame}.exr", np.roll(rgb, shift, axis=1), channel_names=("R", "G", "B"))
         shot = PlateSequence.find(tmp_path / f"{name}.####.exr")
         looks.clear()

@@ -63,7 +63,7 @@ NETWORK_FRAMES = ANCHOR_FRAMES
 MOTION_ROOM = 0.035
 """How far a face may have moved, in sides of its crop, until a frame that is read now is looked at, so that its rows
 are there; where it is farther off they are read then."""
-FOLLOW_SCORE, SCORE_FRAMES = -0.7, 2
+FOLLOW_SCORE, SCORE_FRAMES = -0.7, 4
 """Detector score, on an upright chip, above which a followed face is one. A face that moves evenly is scored in frames
 whose number is a multiple of the second; in between it has the score that it had."""
 _CORNERS = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])

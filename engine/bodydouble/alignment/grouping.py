@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-TOGETHER = 16
+TOGETHER = 24
 """Frames of a group, a matter of memory."""
 
 

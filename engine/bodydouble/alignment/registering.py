@@ -60,7 +60,7 @@ THREADS = 2
 DISTANCES = (1, 2)
 """Frames apart that are registered."""
 ITERATIONS = 6
-CONVERGED_PX = 0.1
+CONVERGED_PX = 0.2
 
 
 @dataclass(frozen=True, eq=False)
