@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +26,26 @@ def colour_of(frame: int) -> np.ndarray:
     return np.array([0.2 + 0.02 * frame, 0.5, 0.3])
 
 
-def make(path: Path, codec: str, pixel_format: str, tags: tuple[int, int, int] = BT709) -> Path:
-    """Twenty frames of one flat colour each. tags: primaries, transfer, matrix, by ITU-T H.273."""
+def make(
+    path: Path, codec: str, pixel_format: str, tags: tuple[int, int, int] = BT709, late: Sequence[float] = ()
+) -> Path:
+    """Twenty frames of one flat colour each. tags: primaries, transfer, matrix, by ITU-T H.273. late: by how much each
+    frame is, in frames; none for not at all.
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixel_format
         context = stream.codec_context
+        if late:
+            context.time_base = Fraction(1, 24000)
         context.color_primaries, context.color_trc, context.colorspace = tags
         for index in range(COUNT):
             rgb = np.empty((HEIGHT, WIDTH, 3), np.uint16)
             rgb[:] = np.rint(colour_of(index + 1) * 65535)
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb48le")
             frame.pts = index
+            if late:
+                frame.pts, frame.time_base = round(1000 * (index + late[index])), Fraction(1, 24000)
             matrix = tags[2] if tags[2] == 1 else None
             container.mux(stream.encode(frame.reformat(format=pixel_format, dst_colorspace=matrix)))
         container.mux(stream.encode(None))
@@ -91,6 +101,16 @@ def test_a_frame_that_is_not_there_is_refused(tmp_path: Path):
     path = make(tmp_path / "a.mov", "prores_ks", "yuv422p10le")
     with pytest.raises(PlateError, match=r"a\.mov: there is no frame 21"):
         read_movie_frame(path, COUNT + 1)
+
+
+def test_a_frame_between_the_times_of_a_variable_rate_is_told_as_that(tmp_path: Path):
+    late = [0.8 if index in (9, 10) else 0.0 for index in range(COUNT)]
+    path = make(tmp_path / "phone.mp4", "libx264", "yuv420p", late=late)
+    assert read_movie(path).frames == COUNT
+    with pytest.raises(PlateError, match=r"phone\.mp4: has no picture at the time of frame 10: a variable frame rate"):
+        read_movie_frame(path, 10)
+    rgb = read_movie_frame(path, 9)
+    np.testing.assert_allclose(rgb[8:-8, 8:-8].mean(axis=(0, 1)), colour_of(9), atol=0.02)
 
 
 def test_the_tags_name_the_colour_space_and_an_untagged_one_is_assumed_with_a_notice(tmp_path: Path):

@@ -176,7 +176,8 @@ def align_frames(
     finder: FaceFinder | None = None,
 ) -> Iterator[FrameDetections]:
     """Measure each frame in turn, the next one being read meanwhile. One that cannot be read is left out, unless
-    `on_unread` raises. `finder`: who looks; None for one that is opened for this (`open_finder`).
+    `on_unread` raises. `finder`: who looks; None for one that is opened for this (`open_finder`). Until the last frame
+    has come, or this is closed, files that the process reads elsewhere share OpenImageIO's threads with these, too.
 
     The detector looks where tracking demands it: at every `ANCHOR_FRAMES`-th frame number, where nobody is followed,
     where two faces are close to each other, where the picture changes abruptly, and where a face was lost. In the

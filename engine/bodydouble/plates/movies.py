@@ -105,7 +105,10 @@ def read_movie_frame(path: str | Path, frame: int) -> NDArray[np.float32]:
             for decoded in container.decode(stream):
                 if decoded.pts is not None and decoded.pts > target - one / 2:
                     if decoded.pts > target + one / 2:
-                        break
+                        raise PlateError(
+                            f"{path}: has no picture at the time of frame {frame}: a variable frame rate. Conform it, "
+                            "or convert it to EXR frames."
+                        )
                     return _rgb(decoded)
         except (OSError, ValueError) as error:
             raise PlateError(f"{path}: frame {frame} cannot be decoded ({error}).") from error
