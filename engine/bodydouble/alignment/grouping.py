@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TOGETHER = 24
-"""Frames of a group, a matter of memory."""
+"""Frames of a group: what is done to all of them at once is then worth its calls, and still small."""
 
 
 def by_groups(items: Sequence[Item], work: Callable[[Sequence[Item]], Result], threads: int = 1) -> list[Result]:
