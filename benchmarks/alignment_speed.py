@@ -6,7 +6,7 @@
 
 All three run in one process, one after the other: seconds of the clock, of the processor, and of the processor in the
 thread that called, models loaded anew in each. On a machine that does other work besides, the processor's seconds are
-the ones to compare. `align` reads in four threads of its own and registers in two; OpenImageIO unpacks in further ones.
+the ones to compare. `align` reads ahead in threads of its own, which share OpenImageIO's, and registers in two.
 What it is measured by is reading and decoding all of every frame; it reads less itself (docs/alignment.md).
 """
 

@@ -130,3 +130,18 @@ def test_readers_share_openimageio_s_threads_and_come_after_who_measures(plate: 
     assert seen == {(min(NICENESS, 19 - usual) if sys.platform == "linux" else 0, *shares)}
     assert (oiio.get_int_attribute("threads"), oiio.get_int_attribute("exr_threads")) == before
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == usual
+
+
+def test_two_shots_at_a_time_give_openimageio_s_threads_back(plate: PlateSequence) -> None:
+    before = oiio.get_int_attribute("threads")
+    oiio.attribute("threads", 4 * AHEAD)
+    try:
+        one, other = (read_ahead(plate, FRAMES, views_of, rows_at_first, nothing) for _ in range(2))
+        next(one)
+        next(other)
+        one.close()
+        assert oiio.get_int_attribute("threads") == 4
+        other.close()
+        assert oiio.get_int_attribute("threads") == 4 * AHEAD
+    finally:
+        oiio.attribute("threads", before)

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ PACKED_ROWS = {"none": 1, "rle": 1, "zips": 1, "zip": 16, "pxr24": 16, "piz": 32
 ROWS_AT_ONCE = 256
 """Rows that are gathered and compressed together: a multiple of every compression's own block of rows."""
 LOSSLESS_DEFAULT = "zip"
+THREAD_KINDS = ("threads", "exr_threads")
+_SHARING: list[dict[str, int]] = []
+"""OpenImageIO's threads before each `shared_threads` that is going on."""
+_SHARING_LOCK = Lock()
 # Deflate, the best packer in EXR, shrinks at most 1032:1. A header that claims more than that is lying, and
 # allocating what it asks for could take the machine down; small claims cost nothing and are let through.
 MAX_EXPANSION = 2000
@@ -51,24 +56,30 @@ ALWAYS_ALLOWED_BYTES = 256 << 20
 
 def use_threads(count: int) -> None:
     """How many threads OpenImageIO may use to pack and unpack a file, for the life of the process."""
-    oiio.attribute("threads", count)
-    oiio.attribute("exr_threads", count)
+    for kind in THREAD_KINDS:
+        oiio.attribute(kind, count)
 
 
 @contextmanager
 def shared_threads(readers: int) -> Iterator[None]:
     """Files that so many threads read at a time share OpenImageIO's threads meanwhile; else each takes all of them, and
-    what the process does besides waits for a core. The setting is the whole process's.
+    what the process does besides waits for a core. The setting is the whole process's: where several share at a time,
+    the first says how, and the last to end gives the threads back.
     """
-    kinds = ("threads", "exr_threads")
-    before = {kind: oiio.get_int_attribute(kind) for kind in kinds}
-    for kind, count in before.items():
-        oiio.attribute(kind, max(1, count // readers))
+    with _SHARING_LOCK:
+        _SHARING.append({kind: oiio.get_int_attribute(kind) for kind in THREAD_KINDS})
+        if len(_SHARING) == 1:
+            for kind, count in _SHARING[0].items():
+                oiio.attribute(kind, max(1, count // readers))
     try:
         yield
     finally:
-        for kind, count in before.items():
-            oiio.attribute(kind, count)
+        with _SHARING_LOCK:
+            first = _SHARING[0]
+            _SHARING.pop()
+            if not _SHARING:
+                for kind, count in first.items():
+                    oiio.attribute(kind, count)
 
 
 def read_headers(path: str | Path) -> tuple[Header, ...]:

@@ -34,6 +34,7 @@ SPACES = {
 ASSUMED_SPACE = "g24_rec709_scene"
 ONE_THREAD = 1
 """The libraries' converter gives other pixels now and then, where its threads meet, when it has several."""
+VARIABLE_RATE = "a variable frame rate. Conform it, or convert it to EXR frames"
 MISSING = f"movies need PyAV. Install it with: {how_to_install('movie')}"
 Codec = Literal["h264", "prores"]
 # Encoder, pixel format, options. H.264: what every browser and phone plays, at a quality where its own loss is not what
@@ -83,7 +84,7 @@ def read_movie(path: str | Path) -> Movie:
         if frames < 1:
             raise PlateError(f"{path}: has no frames.")
         if stream.frames and abs(seconds * rate - frames) > 1.5:
-            raise PlateError(f"{path}: has a variable frame rate. Conform it, or convert it to EXR frames.")
+            raise PlateError(f"{path}: has {VARIABLE_RATE}.")
         space, tagged = _space(int(context.color_trc), int(context.color_primaries))
         aspect = float(stream.sample_aspect_ratio or 1)
         return Movie(frames, rate, context.width, context.height, aspect, context.name, context.pix_fmt, space, tagged)
@@ -105,10 +106,7 @@ def read_movie_frame(path: str | Path, frame: int) -> NDArray[np.float32]:
             for decoded in container.decode(stream):
                 if decoded.pts is not None and decoded.pts > target - one / 2:
                     if decoded.pts > target + one / 2:
-                        raise PlateError(
-                            f"{path}: has no picture at the time of frame {frame}: a variable frame rate. Conform it, "
-                            "or convert it to EXR frames."
-                        )
+                        raise PlateError(f"{path}: has no picture at the time of frame {frame}: {VARIABLE_RATE}.")
                     return _rgb(decoded)
         except (OSError, ValueError) as error:
             raise PlateError(f"{path}: frame {frame} cannot be decoded ({error}).") from error
